@@ -1,0 +1,164 @@
+/**
+ * Bytes that have arrived and are not yet taken, and the generators that a sans-IO grammar is made of. It knows no
+ * protocol and does no I/O. The nearest thing in Twisted is the `_buffer` inside `LineReceiver`.
+ *
+ * Rules for editors: bytes handed out are never written to again, so a compaction allocates and never moves in
+ * place; each search goes on where the last one ended, so that a line dripped byte by byte costs linear time; and
+ * every reader that waits for a delimiter takes a limit.
+ */
+import { LimitExceeded } from './errors.ts';
+
+const EMPTY = Buffer.alloc(0);
+
+/** Capacity is at least this once bytes have to be copied together, so that dripped bytes do not allocate each time. */
+const SMALLEST_STORE = 256;
+
+/**
+ * A queue of bytes: chunks are fed at one end, pieces are taken from the other. Taking copies nothing; feeding copies
+ * only while an unfinished piece is waiting, and then in amortised linear time.
+ *
+ * @example
+ * const received = new ReceiveBuffer();
+ * received.feed(Buffer.from('PING\r\nPO'));
+ * received.takeUntil(Buffer.from('\r\n'), 100)?.toString();  // 'PING'
+ * received.takeUntil(Buffer.from('\r\n'), 100);              // undefined: not yet
+ * received.length;                                           // 2
+ */
+export class ReceiveBuffer {
+  #store: Buffer = EMPTY;
+  #start = 0;
+  #end = 0;
+  /** True while the store was allocated here, so that its spare room may be written to. */
+  #owned = false;
+  /** How many of the waiting bytes are known not to begin the delimiter that was last searched for. */
+  #searched = 0;
+
+  /** How many bytes are waiting. */
+  get length(): number {
+    return this.#end - this.#start;
+  }
+
+  /** Adds a chunk. The buffer keeps a reference to it where it need not copy, so it must not be written to any more. */
+  feed(chunk: Buffer): void {
+    const waiting = this.#end - this.#start;
+    if (waiting === 0) {
+      this.#store = chunk;
+      this.#start = 0;
+      this.#end = chunk.length;
+      this.#owned = false;
+      return;
+    }
+    const needed = waiting + chunk.length;
+    if (!this.#owned || this.#end + chunk.length > this.#store.length) {
+      const larger = Buffer.allocUnsafeSlow(Math.max(2 * needed, SMALLEST_STORE));
+      this.#store.copy(larger, 0, this.#start, this.#end);
+      this.#store = larger;
+      this.#start = 0;
+      this.#end = waiting;
+      this.#owned = true;
+    }
+    chunk.copy(this.#store, this.#end);
+    this.#end += chunk.length;
+  }
+
+  /** The next `size` bytes, or undefined if fewer are waiting. */
+  take(size: number): Buffer | undefined {
+    return size > this.length ? undefined : this.#advance(size, 0);
+  }
+
+  /** Whatever is waiting, at most `most` bytes of it; undefined if nothing is. */
+  takeSome(most: number): Buffer | undefined {
+    const size = Math.min(most, this.length);
+    return size === 0 ? undefined : this.#advance(size, 0);
+  }
+
+  /** All that is waiting, perhaps nothing. */
+  takeAll(): Buffer {
+    return this.#advance(this.length, 0);
+  }
+
+  /**
+   * The bytes before the next `delimiter`, which is taken too; undefined if it has not arrived.
+   *
+   * @param limit how many bytes may stand before the delimiter
+   * @param what named in the error, as in `a header line`
+   * @throws LimitExceeded once it is certain that more than `limit` bytes stand before the delimiter
+   */
+  takeUntil(delimiter: Uint8Array, limit: number, what = 'a line'): Buffer | undefined {
+    const waiting = this.#store.subarray(this.#start, this.#end);
+    const at = waiting.indexOf(delimiter, this.#searched);
+    if (at < 0) {
+      // The last bytes may be the beginning of the delimiter, and do not count until it is sure that they are not.
+      this.#searched = Math.max(0, waiting.length - delimiter.length + 1);
+      if (this.#searched > limit) throw new LimitExceeded(what, limit);
+      return undefined;
+    }
+    if (at > limit) throw new LimitExceeded(what, limit);
+    return this.#advance(at, delimiter.length);
+  }
+
+  /** Drops all that is waiting. */
+  clear(): void {
+    this.#advance(this.length, 0);
+  }
+
+  #advance(size: number, skip: number): Buffer {
+    const taken = this.#store.subarray(this.#start, this.#start + size);
+    this.#start += size + skip;
+    this.#searched = 0;
+    if (this.#start === this.#end) {
+      this.#store = EMPTY;
+      this.#start = this.#end = 0;
+      this.#owned = false;
+    }
+    return taken;
+  }
+}
+
+/**
+ * A grammar rule: a generator that yields while it waits for more bytes, and returns what it has read. Rules call each
+ * other with `yield*`, and read from top to bottom.
+ *
+ * @example
+ * function* netstring(source: ReceiveBuffer): Parse<Buffer> {
+ *   const size = Number(yield* until(source, Buffer.from(':'), 5));
+ *   const body = yield* exactly(source, size);
+ *   yield* exactly(source, 1);   // the comma
+ *   return body;
+ * }
+ */
+export type Parse<T> = Generator<undefined, T, undefined>;
+
+/** Rule: exactly `size` bytes. */
+export function* exactly(source: ReceiveBuffer, size: number): Parse<Buffer> {
+  for (;;) {
+    const bytes = source.take(size);
+    if (bytes) return bytes;
+    yield;
+  }
+}
+
+/**
+ * Rule: the bytes before `delimiter`, which is taken too.
+ *
+ * @throws LimitExceeded if more than `limit` bytes stand before it
+ */
+export function* until(
+  source: ReceiveBuffer,
+  delimiter: Uint8Array,
+  limit: number,
+  what?: string,
+): Parse<Buffer> {
+  for (;;) {
+    const bytes = source.takeUntil(delimiter, limit, what);
+    if (bytes) return bytes;
+    yield;
+  }
+}
+
+const CRLF = Buffer.from('\r\n');
+
+/** Rule: a line without its CR LF. A bare LF does not end it. */
+export function line(source: ReceiveBuffer, limit: number, what?: string): Parse<Buffer> {
+  return until(source, CRLF, limit, what);
+}

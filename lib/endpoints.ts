@@ -1,0 +1,287 @@
+/**
+ * Endpoints: places to listen at and to connect to, as objects that can be handed around, whatever the kind of
+ * transport. Twisted: `twisted.internet.endpoints`.
+ */
+import type { Address } from './address.ts';
+import { Deferred } from './defer.ts';
+import { ConnectingCancelledError, NoProtocol } from './errors.ts';
+import { Failure } from './failure.ts';
+import type {
+  IClientFactory,
+  IConnector,
+  IListeningPort,
+  IProtocol,
+  IProtocolFactory,
+  IReactorTCP,
+  IReactorUNIX,
+  IStreamClientEndpoint,
+  IStreamServerEndpoint,
+  ITransport,
+  Seconds,
+} from './interfaces.ts';
+import { isHalfCloseableProtocol } from './protocol.ts';
+
+/** Passes everything on to the protocol it stands for, and tells when that has been made a connection. */
+class Announcer implements IProtocol {
+  readonly #protocol: IProtocol;
+  readonly #made: (error?: Error) => void;
+  declare readonly readConnectionLost?: () => void;
+  declare readonly writeConnectionLost?: () => void;
+
+  constructor(protocol: IProtocol, made: (error?: Error) => void) {
+    this.#protocol = protocol;
+    this.#made = made;
+    if (isHalfCloseableProtocol(protocol)) {
+      this.readConnectionLost = () => protocol.readConnectionLost();
+      this.writeConnectionLost = () => protocol.writeConnectionLost();
+    }
+  }
+
+  makeConnection(transport: ITransport): void {
+    try {
+      this.#protocol.makeConnection(transport);
+    } catch (error) {
+      transport.abortConnection();
+      this.#made(new Failure(error).value);
+      return;
+    }
+    this.#made();
+  }
+
+  connectionMade(): void {
+    this.#protocol.connectionMade();
+  }
+
+  dataReceived(data: Buffer): void {
+    this.#protocol.dataReceived(data);
+  }
+
+  connectionLost(reason: Failure): void {
+    this.#protocol.connectionLost(reason);
+  }
+}
+
+/** Turns what a connector tells its factory into one Deferred. */
+class ConnectOnce<P extends IProtocol> implements IClientFactory {
+  readonly #factory: IProtocolFactory<P>;
+  #connector: IConnector | undefined;
+  readonly connected: Deferred<P>;
+
+  constructor(factory: IProtocolFactory<P>) {
+    this.#factory = factory;
+    this.connected = new Deferred<P>((deferred) => {
+      const connector = this.#connector;
+      if (connector === undefined) return;
+      deferred.errback(new ConnectingCancelledError(connector.getDestination()));
+      connector.disconnect();
+    });
+  }
+
+  buildProtocol(address: Address): IProtocol | null {
+    let protocol: P | null;
+    try {
+      protocol = this.#factory.buildProtocol(address);
+    } catch (error) {
+      this.#fail(new Failure(error));
+      return null;
+    }
+    if (protocol !== null) {
+      const built = protocol;
+      return new Announcer(built, (error) => {
+        if (this.connected.called) return;
+        if (error === undefined) this.connected.callback(built);
+        else this.#fail(new Failure(error));
+      });
+    }
+    this.#fail(
+      new Failure(new NoProtocol(`connected to ${address}, but the factory built no protocol`)),
+    );
+    return null;
+  }
+
+  #fail(reason: Failure): void {
+    if (!this.connected.called) this.connected.errback(reason);
+  }
+
+  doStart(): void {
+    this.#factory.doStart();
+  }
+
+  doStop(): void {
+    this.#factory.doStop();
+  }
+
+  startedConnecting(connector: IConnector): void {
+    this.#connector = connector;
+  }
+
+  clientConnectionFailed(_connector: IConnector, reason: Failure): void {
+    this.#fail(reason);
+  }
+
+  clientConnectionLost(_connector: IConnector, reason: Failure): void {
+    this.#fail(reason);
+  }
+}
+
+/** Runs `start` with a factory that fires the Deferred; what `start` throws makes it fail. */
+function connectOnce<P extends IProtocol>(
+  factory: IProtocolFactory<P>,
+  start: (factory: IClientFactory) => IConnector,
+): Deferred<P> {
+  const once = new ConnectOnce(factory);
+  try {
+    once.startedConnecting(start(once));
+  } catch (error) {
+    if (!once.connected.called) once.connected.errback(new Failure(error));
+  }
+  return once.connected;
+}
+
+/** Fires with the port that `start` made, once it listens; what `start` throws makes it fail. */
+function listening(start: () => IListeningPort): Deferred<IListeningPort> {
+  try {
+    const port = start();
+    const ready = new Deferred<IListeningPort>(() => void port.stopListening());
+    port.ready.addCallbacks(
+      () => {
+        if (!ready.called) ready.callback(port);
+      },
+      (failure) => {
+        if (!ready.called) ready.errback(failure);
+      },
+    );
+    return ready;
+  } catch (error) {
+    const failed = new Deferred<IListeningPort>();
+    failed.errback(new Failure(error));
+    return failed;
+  }
+}
+
+/** Options of TCP server endpoints. */
+export interface TCPServerOptions {
+  /** How many connections may wait to be accepted. Default: 50. */
+  readonly backlog?: number;
+  /** The address to listen on; default: any of the endpoint's family. */
+  readonly interface?: string;
+}
+
+/**
+ * Listens on a TCP port over IPv4.
+ *
+ * @example
+ * const reactor = new Reactor();
+ * new TCP4ServerEndpoint(reactor, 0, { interface: '127.0.0.1' })
+ *   .listen(Factory.forProtocol(Protocol))
+ *   .addCallback((port) => port.stopListening());
+ */
+export class TCP4ServerEndpoint implements IStreamServerEndpoint {
+  readonly #reactor: IReactorTCP;
+  readonly #port: number;
+  readonly #options: TCPServerOptions;
+
+  constructor(reactor: IReactorTCP, port: number, options: TCPServerOptions = {}) {
+    this.#reactor = reactor;
+    this.#port = port;
+    this.#options = options;
+  }
+
+  listen(factory: IProtocolFactory): Deferred<IListeningPort> {
+    return listening(() => this.#reactor.listenTCP(this.#port, factory, this.#options));
+  }
+}
+
+/** Listens on a TCP port over IPv6, and for IPv4 clients too where the system allows it. */
+export class TCP6ServerEndpoint extends TCP4ServerEndpoint {
+  constructor(reactor: IReactorTCP, port: number, options: TCPServerOptions = {}) {
+    super(reactor, port, { interface: '::', ...options });
+  }
+}
+
+/** Options of UNIX server endpoints. */
+export interface UNIXServerOptions {
+  readonly backlog?: number;
+  /** The permissions of the socket's file. Default: 0o666. */
+  readonly mode?: number;
+}
+
+/** Listens on a UNIX socket. */
+export class UNIXServerEndpoint implements IStreamServerEndpoint {
+  readonly #reactor: IReactorUNIX;
+  readonly #path: string;
+  readonly #options: UNIXServerOptions;
+
+  constructor(reactor: IReactorUNIX, path: string, options: UNIXServerOptions = {}) {
+    this.#reactor = reactor;
+    this.#path = path;
+    this.#options = options;
+  }
+
+  listen(factory: IProtocolFactory): Deferred<IListeningPort> {
+    return listening(() => this.#reactor.listenUNIX(this.#path, factory, this.#options));
+  }
+}
+
+/** Options of TCP client endpoints. */
+export interface TCPClientOptions {
+  /** Seconds until an attempt fails with TimeoutError. Default: 30. */
+  readonly timeout?: Seconds;
+  /** The local address, and port if it matters, to connect from. */
+  readonly bindAddress?: { readonly host: string; readonly port?: number };
+}
+
+/** Connects over TCP: to an IPv4 address of the host if it has one. */
+export class TCP4ClientEndpoint implements IStreamClientEndpoint {
+  readonly #reactor: IReactorTCP;
+  readonly #host: string;
+  readonly #port: number;
+  readonly #options: TCPClientOptions;
+
+  constructor(reactor: IReactorTCP, host: string, port: number, options: TCPClientOptions = {}) {
+    this.#reactor = reactor;
+    this.#host = host;
+    this.#port = port;
+    this.#options = options;
+  }
+
+  connect<P extends IProtocol>(factory: IProtocolFactory<P>): Deferred<P> {
+    return connectOnce(factory, (once) =>
+      this.#reactor.connectTCP(this.#host, this.#port, once, this.#options),
+    );
+  }
+}
+
+/** Connects over TCP to an IPv6 literal. */
+export class TCP6ClientEndpoint extends TCP4ClientEndpoint {}
+
+/** Connects to a UNIX socket. */
+export class UNIXClientEndpoint implements IStreamClientEndpoint {
+  readonly #reactor: IReactorUNIX;
+  readonly #path: string;
+  readonly #options: { readonly timeout?: Seconds };
+
+  /** @param options.timeout seconds until an attempt fails with TimeoutError; default: 30 */
+  constructor(reactor: IReactorUNIX, path: string, options: { readonly timeout?: Seconds } = {}) {
+    this.#reactor = reactor;
+    this.#path = path;
+    this.#options = options;
+  }
+
+  connect<P extends IProtocol>(factory: IProtocolFactory<P>): Deferred<P> {
+    return connectOnce(factory, (once) =>
+      this.#reactor.connectUNIX(this.#path, once, this.#options),
+    );
+  }
+}
+
+/**
+ * Connects, and makes `protocol` the connection's. Fires with it after its `connectionMade`; fails as the endpoint's
+ * `connect` does.
+ */
+export function connectProtocol<P extends IProtocol>(
+  endpoint: IStreamClientEndpoint,
+  protocol: P,
+): Deferred<P> {
+  return endpoint.connect({ buildProtocol: () => protocol, doStart() {}, doStop() {} });
+}

@@ -1,0 +1,130 @@
+/**
+ * Failure: an error travelling as a value along a Deferred's chain. It is not an Error itself, so that "failed with
+ * E" and "succeeded with the value E" stay apart. Twisted: `twisted.python.failure`; the frames that Twisted
+ * captures are the `stack` that V8 keeps on every Error.
+ */
+import { inspect } from 'node:util';
+
+/** A class of errors, as `instanceof` takes it; abstract ones too. */
+// eslint-disable-next-line @typescript-eslint/no-explicit-any -- the one way to say "a constructor of whatever arguments"
+export type ErrorClass<E extends Error = Error> = abstract new (...args: any[]) => E;
+
+/** What {@link Failure.check} and {@link Failure.trap} compare with: a class, an error's `name` or Node's `code`. */
+export type ErrorPattern = ErrorClass | string;
+
+/** The error that a pattern stands for: an instance of the class; `Error` for a name or code. */
+export type MatchedError<P extends ErrorPattern> = P extends ErrorClass<infer E> ? E : Error;
+
+/**
+ * An error on its way. `value` is always an Error: whatever else was thrown is wrapped in one, as its `cause`.
+ *
+ * @example
+ * const failure = new Failure(new RangeError('7 is too many'));
+ * failure.check(TypeError);            // undefined
+ * failure.trap(RangeError).message;    // '7 is too many'
+ */
+export class Failure<E extends Error = Error> {
+  /** The error. */
+  readonly value: E;
+
+  /** @param value the error, or whatever was thrown; of a Failure its value is taken */
+  constructor(value: unknown) {
+    this.value = (value instanceof Failure ? value.value : asError(value)) as E;
+  }
+
+  /** `reason` itself if it is a Failure, else a new one around it. */
+  static from(reason: unknown): Failure {
+    return reason instanceof Failure ? reason : new Failure(reason);
+  }
+
+  /** The error's class. */
+  get type(): ErrorClass {
+    return this.value.constructor as ErrorClass;
+  }
+
+  /**
+   * The error if it matches one of the patterns, else undefined. (Twisted returns the class that matched; returning
+   * the error reads the same in an `if`, and is typed.)
+   */
+  check<P extends ErrorPattern[]>(...patterns: P): MatchedError<P[number]> | undefined {
+    for (const pattern of patterns) {
+      if (matches(this.value, pattern)) return this.value as unknown as MatchedError<P[number]>;
+    }
+    return undefined;
+  }
+
+  /** The error if it matches one of the patterns; else throws it on, which leaves the chain failed. */
+  trap<P extends ErrorPattern[]>(...patterns: P): MatchedError<P[number]> {
+    const error = this.check(...patterns);
+    if (error === undefined) throw this.value;
+    return error;
+  }
+
+  /** Throws the error, with the stack it was made with. */
+  raiseException(): never {
+    throw this.value;
+  }
+
+  /** Throws the error into a generator, at the `yield` where it waits. */
+  throwExceptionIntoGenerator<Y, R>(generator: Generator<Y, R>): IteratorResult<Y, R> {
+    return generator.throw(this.value);
+  }
+
+  /** The error's message; never throws. */
+  getErrorMessage(): string {
+    try {
+      return this.value.message;
+    } catch {
+      return '(an error whose message cannot be read)';
+    }
+  }
+
+  /** The error's stack and those of its causes, as text; never throws. */
+  getTraceback(): string {
+    try {
+      return inspect(this.value);
+    } catch {
+      return this.toString();
+    }
+  }
+
+  /** Class and message on one line, as in `RangeError: 7 is too many`; never throws. */
+  getBriefTraceback(): string {
+    try {
+      return `${this.value.name}: ${this.getErrorMessage()}`;
+    } catch {
+      return this.getErrorMessage();
+    }
+  }
+
+  toString(): string {
+    return `[Failure ${this.getBriefTraceback()}]`;
+  }
+
+  [inspect.custom](): string {
+    return this.toString();
+  }
+}
+
+function matches(error: Error, pattern: ErrorPattern): boolean {
+  if (typeof pattern !== 'string') return error instanceof pattern;
+  return error.name === pattern || (error as { code?: unknown }).code === pattern;
+}
+
+/** `thrown` if it is an Error, else an Error that says what was thrown, with it as `cause`. */
+function asError(thrown: unknown): Error {
+  try {
+    if (thrown instanceof Error) return thrown;
+  } catch {
+    // A Proxy may throw from its traps: then it is no Error that anybody could use.
+  }
+  return new Error(`thrown value: ${describe(thrown)}`, { cause: thrown });
+}
+
+function describe(thing: unknown): string {
+  try {
+    return inspect(thing, { depth: 1, breakLength: Infinity });
+  } catch {
+    return '(a value that cannot be shown)';
+  }
+}

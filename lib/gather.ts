@@ -1,0 +1,174 @@
+/**
+ * Several Deferreds waited for together. Twisted: `DeferredList`, `gatherResults` and `race` of
+ * `twisted.internet.defer`.
+ */
+import { Deferred } from './defer.ts';
+import { FailureGroup, FirstError } from './errors.ts';
+import { Failure } from './failure.ts';
+import { Logger } from './log.ts';
+
+const log = new Logger('plait.defer');
+
+/** What became of one of several: `[true, value]` or `[false, failure]`. */
+export type Outcome<T> = [success: true, value: T] | [success: false, failure: Failure];
+
+/** The values of Deferreds: of a tuple a tuple, of an array an array. */
+export type Values<D extends readonly Deferred<unknown>[]> = {
+  -readonly [K in keyof D]: D[K] extends Deferred<infer T> ? T : never;
+};
+
+/** What a {@link DeferredList} fires with when all have. */
+export type Outcomes<D extends readonly Deferred<unknown>[]> = {
+  -readonly [K in keyof D]: D[K] extends Deferred<infer T> ? Outcome<T> : never;
+};
+
+/** Options of {@link DeferredList}. */
+export interface DeferredListOptions {
+  /** Fire with the first value, as `[value, index]`. */
+  readonly fireOnOneCallback?: boolean;
+  /** Fail with the first failure, as FirstError. */
+  readonly fireOnOneErrback?: boolean;
+  /** Count each failure as handled: the Deferred that failed has undefined instead. */
+  readonly consumeErrors?: boolean;
+}
+
+/** The value of a DeferredList of `D` under `O`. */
+export type DeferredListValue<D extends readonly Deferred<unknown>[], O> = O extends {
+  readonly fireOnOneCallback: true;
+}
+  ? | [value: Values<D>[number], index: number]
+    | (O extends { readonly fireOnOneErrback: true } ? never : Outcomes<D>)
+  : Outcomes<D>;
+
+/**
+ * Fires when all of `deferreds` have, with what became of each, in the order given: `[true, value]` or
+ * `[false, failure]`. It never fails, unless `fireOnOneErrback` is set: then the first failure makes it fail with
+ * FirstError. The Deferreds keep their results. An empty list fires at once with `[]`; with `fireOnOneCallback` it
+ * never fires. Cancelling cancels each of them, and nothing else.
+ *
+ * @example
+ * new DeferredList([succeed(1), fail(new Error('no'))], { consumeErrors: true })
+ *   .addCallback((outcomes) => outcomes.map(([success]) => success));   // [true, false]
+ */
+class List<D extends readonly Deferred<unknown>[], O extends DeferredListOptions> extends Deferred<
+  DeferredListValue<D, O>
+> {
+  readonly #deferreds: readonly Deferred<unknown>[];
+
+  constructor(deferreds: D, options?: O) {
+    super();
+    const {
+      fireOnOneCallback = false,
+      fireOnOneErrback = false,
+      consumeErrors = false,
+    } = options ?? {};
+    this.#deferreds = [...deferreds];
+    const outcomes: Outcome<unknown>[] = [];
+    let missing = deferreds.length;
+    if (missing === 0 && !fireOnOneCallback) this.callback([] as never);
+    for (const [index, deferred] of this.#deferreds.entries()) {
+      deferred.addBoth((result: unknown): unknown => {
+        const failed = result instanceof Failure;
+        outcomes[index] = failed ? [false, result] : [true, result];
+        missing--;
+        if (!this.called) {
+          if (!failed && fireOnOneCallback) this.callback([result, index] as never);
+          else if (failed && fireOnOneErrback) this.errback(new FirstError(result, index));
+          else if (missing === 0) this.callback(outcomes as never);
+        }
+        return failed && consumeErrors ? undefined : result;
+      });
+    }
+  }
+
+  override cancel(): void {
+    if (!this.called) cancelAll(this.#deferreds);
+  }
+}
+
+/** The class of {@link DeferredList}, whose type of value depends on the options. */
+export type DeferredList<
+  D extends readonly Deferred<unknown>[] = Deferred<unknown>[],
+  O extends DeferredListOptions = object,
+> = List<D, O>;
+
+export const DeferredList: new <
+  const D extends readonly Deferred<unknown>[],
+  const O extends DeferredListOptions = object,
+>(
+  deferreds: D,
+  options?: O,
+) => DeferredList<D, O> = List;
+
+function cancelAll(deferreds: readonly Deferred<unknown>[], except?: Deferred<unknown>): void {
+  for (const deferred of deferreds) {
+    if (deferred === except) continue;
+    try {
+      deferred.cancel();
+    } catch (error) {
+      log.failure('a canceller failed', new Failure(error));
+    }
+  }
+}
+
+/** Options of {@link gatherResults}. */
+export interface GatherOptions {
+  /** Count each failure as handled by the FirstError. Without it, a failure of the others is still theirs. */
+  readonly consumeErrors?: boolean;
+  /** When one fails, cancel the others (whose failures then count as handled). Twisted leaves them running. */
+  readonly cancelOnError?: boolean;
+}
+
+/**
+ * The values of all of `deferreds`, in order; fails with FirstError when the first of them fails. Cancelling cancels
+ * each of them.
+ *
+ * @example
+ * gatherResults([succeed(1), succeed('two')]).addCallback(([one, two]) => `${one} ${two}`);
+ */
+export function gatherResults<const D extends readonly Deferred<unknown>[]>(
+  deferreds: D,
+  options: GatherOptions = {},
+): Deferred<Values<D>> {
+  const { cancelOnError = false, consumeErrors = cancelOnError } = options;
+  const list = new DeferredList(deferreds, { fireOnOneErrback: true, consumeErrors });
+  return list.addCallbacks(
+    (outcomes) => (outcomes as Outcome<unknown>[]).map(([, value]) => value) as never,
+    (failure) => {
+      if (cancelOnError) cancelAll(deferreds, deferreds[failure.trap(FirstError).index]);
+      failure.raiseException();
+    },
+  ) as never;
+}
+
+/**
+ * The first of `deferreds` to succeed, as `[index, value]`; the others are cancelled. If all fail, fails with
+ * FailureGroup. Cancelling cancels each of them.
+ *
+ * @throws RangeError if there are none: nobody could win (Twisted's never fires)
+ */
+export function race<T>(deferreds: readonly Deferred<T>[]): Deferred<[index: number, value: T]> {
+  if (deferreds.length === 0) throw new RangeError('a race needs at least one Deferred');
+  const all = [...deferreds];
+  const failures: Failure[] = [];
+  let missing = all.length;
+  let over = false;
+  const result = new Deferred<[number, T]>(() => cancelAll(all));
+  for (const [index, deferred] of all.entries()) {
+    deferred.addCallbacks(
+      (value) => {
+        if (over) return;
+        over = true;
+        cancelAll(all, deferred);
+        result.callback([index, value]);
+      },
+      (failure) => {
+        failures[index] = failure;
+        if (--missing > 0 || over) return;
+        over = true;
+        result.errback(new FailureGroup(failures));
+      },
+    );
+  }
+  return result;
+}

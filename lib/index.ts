@@ -1,0 +1,99 @@
+/**
+ * plait: Twisted for TypeScript. This is the front door; it holds no code.
+ *
+ * The map, from the bottom up (a file imports only from its own floor or lower ones):
+ *
+ * - `errors`, `failure`: what can go wrong, and an error that travels as a value.
+ * - `address`, `bytes`, `log`, `interfaces`: addresses, received bytes, log events, and every contract.
+ * - `defer`: Deferred, a value that is not there yet. `unhandled` reports failures that nobody took. `time` is the
+ *   queue of calls to be made later.
+ * - `inline`, `gather`: coroutines, and several Deferreds at once. `protocol`: what users subclass.
+ * - `io/`: the bodies, which alone touch the operating system, below one seam. `transport/`: how a connection lives,
+ *   and how it is born.
+ * - `reactor`: the object through which a program asks for all of it.
+ * - `endpoints`, `endpoint-strings`, `task`, `run`: places to listen and connect, calls in the future, whole programs.
+ *
+ * Test doubles are in `plait/testing`, protocols in `plait/protocols/*`.
+ */
+export {
+  type Address,
+  type AddressType,
+  HostnameAddress,
+  IPv4Address,
+  IPv6Address,
+  isIPAddress,
+  PipeAddress,
+  UNIXAddress,
+} from './address.ts';
+export { exactly, line, type Parse, ReceiveBuffer, until } from './bytes.ts';
+export {
+  type Canceller,
+  Deferred,
+  type DeferredState,
+  fail,
+  getDebugging,
+  maybeDeferred,
+  setDebugging,
+  type Settled,
+  succeed,
+} from './defer.ts';
+export { clientFromString, quoteStringArgument, serverFromString } from './endpoint-strings.ts';
+export {
+  connectProtocol,
+  TCP4ClientEndpoint,
+  TCP4ServerEndpoint,
+  TCP6ClientEndpoint,
+  TCP6ServerEndpoint,
+  type TCPClientOptions,
+  type TCPServerOptions,
+  UNIXClientEndpoint,
+  UNIXServerEndpoint,
+  type UNIXServerOptions,
+} from './endpoints.ts';
+export * from './errors.ts';
+export { type ErrorClass, type ErrorPattern, Failure, type MatchedError } from './failure.ts';
+export {
+  DeferredList,
+  type DeferredListOptions,
+  type DeferredListValue,
+  type GatherOptions,
+  gatherResults,
+  type Outcome,
+  type Outcomes,
+  race,
+  type Values,
+} from './gather.ts';
+export { type Coroutine, ensureDeferred, inlineCallbacks } from './inline.ts';
+export type * from './interfaces.ts';
+export {
+  eventAsText,
+  formatEvent,
+  globalLogPublisher,
+  type LogEvent,
+  type LogFields,
+  Logger,
+  type LogLevel,
+  LOG_LEVELS,
+  type LogObserver,
+  LogPublisher,
+  stderrObserver,
+} from './log.ts';
+export {
+  ClientFactory,
+  Factory,
+  isHalfCloseableProtocol,
+  Protocol,
+  type ProtocolClass,
+  ServerFactory,
+} from './protocol.ts';
+export { reactor, Reactor, type ReactorEvents } from './reactor.ts';
+export { react, type ReactOptions } from './run.ts';
+export { deferLater } from './task.ts';
+export { CallQueue, DelayedCall } from './time.ts';
+export {
+  reportUnhandledFailures,
+  setUnhandledFailureHook,
+  type UnhandledFailure,
+  type UnhandledFailureHook,
+  unhandledFailures,
+} from './unhandled.ts';

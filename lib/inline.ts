@@ -1,0 +1,174 @@
+/**
+ * Coroutines: a generator that waits for Deferreds with `yield*`, and reads like blocking code. It starts at once and
+ * goes on inside the `callback()` that fires what it waits for, so no turn of the loop lies between. Twisted:
+ * `twisted.internet.defer.inlineCallbacks`.
+ *
+ * A rule for editors: a coroutine that comes to its end never fires its Deferred itself while it is being resumed, but
+ * hands it back to the loop that resumed it; so a chain of coroutines waiting for one another needs no stack.
+ */
+import { AsyncLocalStorage } from 'node:async_hooks';
+import { Deferred, type Relay, type Settled, type Waiter } from './defer.ts';
+import { NotACoroutineError } from './errors.ts';
+import { Failure } from './failure.ts';
+
+/**
+ * A generator that can be run as a coroutine. It may yield Deferreds, promises and other coroutines, which are waited
+ * for; anything else is sent straight back.
+ */
+// eslint-disable-next-line @typescript-eslint/no-explicit-any -- what a plain `yield` gives back depends on what was yielded, which TypeScript cannot say
+export type Coroutine<R> = Generator<unknown, R, any>;
+
+/** A generator being run. */
+class Run implements Waiter, Relay {
+  readonly deferred: Deferred<unknown>;
+  readonly #generator: Coroutine<unknown>;
+  #waitingOn: Deferred<unknown> | undefined;
+  /** Cancelled while it ran: what it waits for next is cancelled instead. */
+  #cancelled = false;
+  /** Restores the AsyncLocalStorage of the caller; taken when it first has to wait. */
+  #context: ReturnType<typeof AsyncLocalStorage.snapshot> | undefined;
+
+  constructor(generator: Coroutine<unknown>) {
+    this.#generator = generator;
+    this.deferred = Deferred.relayed(this);
+  }
+
+  start(): void {
+    if (this.#step(undefined) !== undefined) Deferred.run(this.deferred);
+  }
+
+  resume(result: unknown): Deferred<unknown> | undefined {
+    this.#waitingOn = undefined;
+    return this.#context?.(Run.#stepIn, this, result);
+  }
+
+  awaited(): Deferred<unknown> | undefined {
+    if (this.#waitingOn === undefined) this.#cancelled = true;
+    return this.#waitingOn;
+  }
+
+  static #stepIn(run: Run, result: unknown): Deferred<unknown> | undefined {
+    return run.#step(result);
+  }
+
+  /** Runs the generator until it has to wait; returns the Deferred, to be run, if it came to its end. */
+  #step(result: unknown): Deferred<unknown> | undefined {
+    let sent = result;
+    for (;;) {
+      let outcome: IteratorResult<unknown, unknown>;
+      try {
+        outcome =
+          sent instanceof Failure
+            ? sent.throwExceptionIntoGenerator(this.#generator)
+            : this.#generator.next(sent);
+      } catch (error) {
+        Deferred.settle(this.deferred, new Failure(error));
+        return this.deferred;
+      }
+      if (outcome.done === true) {
+        Deferred.settle(this.deferred, outcome.value);
+        return this.deferred;
+      }
+      sent = outcome.value;
+      if (typeof sent !== 'object' || sent === null) continue;
+      const awaited = sent instanceof Deferred ? (sent as Deferred<unknown>) : adopted(sent);
+      if (awaited === undefined) continue;
+      if (!Deferred.isReady(awaited)) {
+        this.#wait(awaited);
+        return undefined;
+      }
+      sent = Deferred.observe(awaited);
+    }
+  }
+
+  #wait(awaited: Deferred<unknown>): void {
+    this.#context ??= AsyncLocalStorage.snapshot();
+    this.#waitingOn = awaited;
+    Deferred.wait(awaited, this);
+    if (!this.#cancelled) return;
+    this.#cancelled = false;
+    awaited.cancel();
+  }
+}
+
+/** What is waited for when `thing` is yielded; undefined if it is just a value. */
+function adopted(thing: object): Deferred<unknown> | undefined {
+  if (isCoroutine(thing)) return ensureDeferred(thing);
+  try {
+    if (isThenable(thing)) return Deferred.fromPromise(thing);
+  } catch (error) {
+    const failed = new Deferred<unknown>();
+    failed.errback(new Failure(error));
+    return failed;
+  }
+  return undefined;
+}
+
+function isThenable(thing: object): thing is PromiseLike<unknown> {
+  return typeof (thing as { then?: unknown }).then === 'function';
+}
+
+/** True for a generator, native or compiled. */
+function isCoroutine(thing: unknown): thing is Coroutine<unknown> {
+  if (typeof thing !== 'object' || thing === null) return false;
+  const { next, throw: raise } = thing as Partial<Coroutine<unknown>>;
+  return typeof next === 'function' && typeof raise === 'function' && Symbol.iterator in thing;
+}
+
+/**
+ * Makes a function that runs `fn`'s generator as a coroutine and returns a Deferred of what it returns. A failure of
+ * what it waits for is thrown where it waits; what it throws makes the Deferred fail. `this` and the arguments are
+ * passed on. Cancelling the Deferred cancels what the coroutine waits for at that moment; it may catch the
+ * CancelledError and go on. It runs in the AsyncLocalStorage context of its caller throughout.
+ *
+ * The Deferred fails with TypeError if `fn` does not return a generator.
+ *
+ * @example
+ * const countdown = inlineCallbacks(function* (clock: IReactorTime, from: number) {
+ *   for (let n = from; n > 0; n--) yield* deferLater(clock, 1);
+ *   return 'lift-off';
+ * });
+ * const clock = new Clock();
+ * countdown(clock, 3).addCallback(console.log);
+ * clock.pump([1, 1, 1]);
+ */
+export function inlineCallbacks<This, A extends unknown[], R>(
+  fn: (this: This, ...args: A) => Coroutine<R>,
+): (this: This, ...args: A) => Deferred<Settled<R>> {
+  return function (this: This, ...args: A): Deferred<Settled<R>> {
+    let generator: unknown;
+    try {
+      generator = fn.apply(this, args);
+    } catch (error) {
+      generator = new Failure(error);
+    }
+    if (isCoroutine(generator)) return ensureDeferred(generator) as Deferred<Settled<R>>;
+    const failed = new Deferred<Settled<R>>();
+    failed.errback(
+      generator instanceof Failure
+        ? generator
+        : new TypeError('inlineCallbacks needs a generator function: write function* and yield*'),
+    );
+    return failed;
+  };
+}
+
+/**
+ * A Deferred of what comes of `thing`: a Deferred is returned as it is, a generator is run as a coroutine, a promise
+ * is waited for. Twisted: `ensureDeferred`, `Deferred.fromCoroutine`.
+ *
+ * @throws NotACoroutineError for anything else
+ */
+export function ensureDeferred<T>(thing: Deferred<T>): Deferred<T>;
+export function ensureDeferred<R>(thing: Coroutine<R> | PromiseLike<R>): Deferred<Settled<R>>;
+export function ensureDeferred(thing: unknown): Deferred<unknown> {
+  if (thing instanceof Deferred) return thing as Deferred<unknown>;
+  if (isCoroutine(thing)) {
+    const run = new Run(thing);
+    run.start();
+    return run.deferred;
+  }
+  if (typeof thing === 'object' && thing !== null && isThenable(thing))
+    return Deferred.fromPromise(thing);
+  throw new NotACoroutineError(`not a Deferred, a coroutine or a promise: ${typeof thing}`);
+}

@@ -1,0 +1,370 @@
+/**
+ * The default body: Node's own sockets, by Node's public API. One of the few files that touch the operating system.
+ */
+import { lookup } from 'node:dns';
+import { chmodSync } from 'node:fs';
+import { connect, createServer, type NetConnectOpts, type Server, type Socket } from 'node:net';
+import { performance } from 'node:perf_hooks';
+import { type Address, ipAddress, UNIXAddress } from '../address.ts';
+import type { Seconds } from '../interfaces.ts';
+import type {
+  Alarm,
+  Attempt,
+  ConnectEvents,
+  ConnectTarget,
+  IO,
+  ListenerEvents,
+  ListenTarget,
+  Wire,
+  WireEvents,
+  WireListener,
+} from './io.ts';
+
+/** Longer delays than this make Node's timers fire at once. */
+const LONGEST_TIMEOUT_MS = 2 ** 31 - 1;
+
+/** Pieces written in one turn are copied together up to this many bytes; above it, copying costs more than it saves. */
+const JOIN_BYTES = 16 * 1024;
+
+const ALREADY_CLOSED = new Set([
+  'ERR_STREAM_DESTROYED',
+  'ERR_STREAM_WRITE_AFTER_END',
+  'ERR_STREAM_PREMATURE_CLOSE',
+]);
+
+class NodeWire implements Wire {
+  readonly host: Address;
+  readonly peer: Address;
+  readonly #socket: Socket;
+  #events: WireEvents | undefined;
+  #error: Error | undefined;
+  /** Written in this turn and not yet given to the socket, so that one turn costs one system call. */
+  #gathered: Uint8Array[] = [];
+  #gatheredBytes = 0;
+  /** True while `wireData` is being delivered, after which the gathered pieces are flushed. */
+  #delivering = false;
+  #flushing = false;
+  /** How many writes the socket has not called back for. */
+  #unwritten = 0;
+
+  constructor(socket: Socket, host: Address, peer: Address) {
+    this.#socket = socket;
+    this.host = host;
+    this.peer = peer;
+    // Without a listener an error would end the process; there may be one before anybody has called start().
+    socket.on('error', (error) => {
+      this.#error ??= error;
+    });
+  }
+
+  get bufferedBytes(): number {
+    return this.#gatheredBytes + this.#socket.writableLength;
+  }
+
+  start(events: WireEvents): void {
+    this.#events = events;
+    const socket = this.#socket;
+    socket.on('close', () => {
+      const error = this.#error;
+      events.wireClosed(error !== undefined && isOurOwn(error) ? undefined : error);
+    });
+    if (socket.destroyed) return;
+    socket.on('end', () => {
+      this.#flush();
+      events.wireEnd();
+    });
+    socket.on('data', (data: Buffer) => {
+      this.#delivering = true;
+      events.wireData(data);
+      this.#delivering = false;
+      if (this.#gatheredBytes > 0) this.#flush();
+    });
+  }
+
+  write(data: Uint8Array): void {
+    if (data.length === 0) return;
+    this.#gathered.push(data);
+    this.#gatheredBytes += data.length;
+    if (this.#delivering || this.#flushing) return;
+    this.#flushing = true;
+    process.nextTick(flushLater, this);
+  }
+
+  /** @internal */
+  flushNow(): void {
+    this.#flushing = false;
+    this.#flush();
+  }
+
+  #flush(): void {
+    const pieces = this.#gathered;
+    const first = pieces[0];
+    if (first === undefined) return;
+    const size = this.#gatheredBytes;
+    this.#gathered = [];
+    this.#gatheredBytes = 0;
+    const socket = this.#socket;
+    if (socket.destroyed) return;
+    if (pieces.length === 1) {
+      this.#unwritten++;
+      socket.write(first, this.#written);
+    } else if (size <= JOIN_BYTES) {
+      this.#unwritten++;
+      socket.write(Buffer.concat(pieces, size), this.#written);
+    } else {
+      this.#unwritten += pieces.length;
+      socket.cork();
+      for (const piece of pieces) socket.write(piece, this.#written);
+      socket.uncork();
+    }
+  }
+
+  readonly #written = (): void => {
+    if (--this.#unwritten === 0 && this.#gatheredBytes === 0 && !this.#socket.destroyed) {
+      this.#events?.wireDrained();
+    }
+  };
+
+  pause(): void {
+    this.#socket.pause();
+  }
+
+  resume(): void {
+    this.#socket.resume();
+  }
+
+  end(ended: () => void): void {
+    this.#flush();
+    this.#socket.end(() => {
+      if (!this.#socket.destroyed) ended();
+    });
+  }
+
+  close(): void {
+    this.#flush();
+    // Bytes left unread would make the kernel answer with a reset, which may overtake what we sent last.
+    this.#socket.removeAllListeners('data');
+    this.#socket.resume();
+    this.#socket.destroySoon();
+  }
+
+  destroy(): void {
+    this.#gathered = [];
+    this.#gatheredBytes = 0;
+    this.#socket.destroy();
+  }
+
+  reset(): void {
+    if (!(this.host instanceof UNIXAddress)) this.#socket.resetAndDestroy();
+    this.destroy();
+  }
+
+  setNoDelay(enabled: boolean): void {
+    this.#socket.setNoDelay(enabled);
+  }
+
+  setKeepAlive(enabled: boolean): void {
+    this.#socket.setKeepAlive(enabled);
+  }
+}
+
+function flushLater(wire: NodeWire): void {
+  wire.flushNow();
+}
+
+/** Errors by which Node says that we have closed the socket ourselves. */
+function isOurOwn(error: NodeJS.ErrnoException): boolean {
+  return ALREADY_CLOSED.has(error.code ?? '');
+}
+
+function tcpWire(socket: Socket): NodeWire {
+  const { localAddress = '', localPort = 0, remoteAddress = '', remotePort = 0 } = socket;
+  return new NodeWire(
+    socket,
+    ipAddress('TCP', localAddress, localPort),
+    ipAddress('TCP', remoteAddress, remotePort),
+  );
+}
+
+class NodeListener implements WireListener {
+  readonly #server: Server;
+  readonly #events: ListenerEvents;
+  #listening = false;
+  #over = false;
+
+  constructor(target: ListenTarget, events: ListenerEvents) {
+    this.#events = events;
+    const unix = 'path' in target ? new UNIXAddress(target.path) : undefined;
+    this.#server = createServer({ allowHalfOpen: true, noDelay: true }, (socket) => {
+      // A client may be gone before we hear of it; then there is no address, and nothing to serve.
+      if (unix === undefined && socket.remoteAddress === undefined) socket.destroy();
+      else
+        events.accepted(
+          unix === undefined ? tcpWire(socket) : new NodeWire(socket, unix, new UNIXAddress(null)),
+        );
+    });
+    this.#server.on('error', (error) => {
+      if (this.#over || this.#listening) return;
+      this.#over = true;
+      events.failed(error);
+    });
+    this.#server.on('listening', () => {
+      if (this.#over) return;
+      this.#listening = true;
+      if ('path' in target) chmodSync(target.path, target.mode);
+      const bound = this.#server.address();
+      events.listening(
+        typeof bound === 'object' && bound !== null
+          ? ipAddress('TCP', bound.address, bound.port)
+          : new UNIXAddress(bound),
+      );
+    });
+    this.#server.listen(target);
+  }
+
+  close(): void {
+    if (this.#over) return;
+    this.#over = true;
+    // Node reports the end of a server only when its last connection is gone; the port is free at once.
+    this.#server.close(() => {});
+    setImmediate(() => {
+      this.#events.closed();
+    });
+  }
+}
+
+class NodeAttempt implements Attempt {
+  readonly #socket: Socket;
+  #over = false;
+
+  constructor(target: ConnectTarget, events: ConnectEvents) {
+    const unix = 'path' in target ? new UNIXAddress(target.path) : undefined;
+    const socket = connect({ ...options(target), allowHalfOpen: true });
+    this.#socket = socket;
+    const failed = (error: Error): void => {
+      if (this.#over) return;
+      this.#over = true;
+      socket.destroy();
+      events.failed(error);
+    };
+    socket.on('error', failed);
+    socket.once('connect', () => {
+      if (this.#over) return;
+      this.#over = true;
+      const wire =
+        unix === undefined ? tcpWire(socket) : new NodeWire(socket, new UNIXAddress(null), unix);
+      socket.off('error', failed);
+      events.connected(wire);
+    });
+  }
+
+  cancel(): void {
+    if (this.#over) return;
+    this.#over = true;
+    this.#socket.destroy();
+  }
+}
+
+function options(target: ConnectTarget): NetConnectOpts {
+  if ('path' in target) return { path: target.path };
+  const { host, port, bindAddress } = target;
+  return {
+    host,
+    port,
+    noDelay: true,
+    autoSelectFamily: false,
+    ...(bindAddress === undefined ? {} : { localAddress: bindAddress.host }),
+    ...(bindAddress?.port === undefined ? {} : { localPort: bindAddress.port }),
+  };
+}
+
+class NodeAlarm implements Alarm {
+  readonly #wake: () => void;
+  #timer: NodeJS.Timeout | undefined;
+  #immediate: NodeJS.Immediate | undefined;
+
+  constructor(wake: () => void) {
+    this.#wake = wake;
+  }
+
+  set(delay: Seconds): void {
+    this.clear();
+    if (delay <= 0) {
+      this.#immediate = setImmediate(this.#fire);
+    } else {
+      this.#timer = setTimeout(this.#fire, Math.min(Math.ceil(delay * 1000), LONGEST_TIMEOUT_MS));
+    }
+  }
+
+  clear(): void {
+    clearTimeout(this.#timer);
+    clearImmediate(this.#immediate);
+    this.#timer = this.#immediate = undefined;
+  }
+
+  readonly #fire = (): void => {
+    this.#timer = this.#immediate = undefined;
+    this.#wake();
+  };
+}
+
+/** Node's own sockets and timers. */
+export class NodeIO implements IO {
+  readonly name: string = 'node';
+
+  now(): Seconds {
+    return performance.now() / 1000;
+  }
+
+  alarm(wake: () => void): Alarm {
+    return new NodeAlarm(wake);
+  }
+
+  soon(fn: () => void): void {
+    setImmediate(fn);
+  }
+
+  keepAlive(): () => void {
+    const timer = setInterval(() => {}, LONGEST_TIMEOUT_MS);
+    return () => {
+      clearInterval(timer);
+    };
+  }
+
+  onSignal(name: string, fn: () => void): () => void {
+    process.on(name, fn);
+    return () => {
+      process.off(name, fn);
+    };
+  }
+
+  listen(target: ListenTarget, events: ListenerEvents): WireListener {
+    return new NodeListener(target, events);
+  }
+
+  connect(target: ConnectTarget, events: ConnectEvents): Attempt {
+    return new NodeAttempt(target, events);
+  }
+
+  resolve(
+    host: string,
+    done: (error: Error | undefined, addresses: readonly string[]) => void,
+  ): Attempt {
+    let over = false;
+    lookup(host, { all: true, verbatim: true }, (error, found) => {
+      if (over) return;
+      over = true;
+      if (error === null)
+        done(
+          undefined,
+          found.map(({ address }) => address),
+        );
+      else done(error, []);
+    });
+    return {
+      cancel() {
+        over = true;
+      },
+    };
+  }
+}

@@ -1,0 +1,148 @@
+/**
+ * What users subclass: protocols, which hold one conversation, and factories, which build them. Start reading plait
+ * here. Twisted: `twisted.internet.protocol`.
+ */
+import type { Address } from './address.ts';
+import type { Failure } from './failure.ts';
+import type {
+  IClientFactory,
+  IConnector,
+  IHalfCloseableProtocol,
+  IProtocol,
+  IProtocolFactory,
+  ITransport,
+} from './interfaces.ts';
+import { Logger } from './log.ts';
+
+const log = new Logger('plait.protocol');
+
+/**
+ * One conversation over one connection. Override the hooks; each does nothing by itself.
+ *
+ * @example
+ * class Shout extends Protocol {
+ *   override dataReceived(data: Buffer) {
+ *     this.transport.write(data.toString().toUpperCase());
+ *   }
+ * }
+ */
+export class Protocol implements IProtocol {
+  /** The connection; set before `connectionMade`. It stays when the connection is lost, and then ignores writes. */
+  declare transport: ITransport;
+  /** The factory that built this protocol, if one did. */
+  declare factory: IProtocolFactory;
+  /** True from `connectionMade` until `connectionLost`. */
+  connected = false;
+
+  /** Called by the transport, once. */
+  makeConnection(transport: ITransport): void {
+    this.connected = true;
+    this.transport = transport;
+    this.connectionMade();
+  }
+
+  /** The connection is there: greet, if this side speaks first. */
+  connectionMade(): void {}
+
+  /** Bytes have arrived, cut anywhere. The buffer is the protocol's to keep. */
+  dataReceived(data: Buffer): void {}
+
+  /**
+   * The connection is gone. Called once, and last.
+   *
+   * @param reason ConnectionDone if it was closed in order; ConnectionLost, ConnectionAborted or an error thrown by
+   *   this protocol if not
+   */
+  connectionLost(reason: Failure): void {}
+
+  /** What stands for this protocol in the log. */
+  logPrefix(): string {
+    return this.constructor.name;
+  }
+}
+
+/** True if `protocol` outlives the end of one direction, because it has both hooks of IHalfCloseableProtocol. */
+export function isHalfCloseableProtocol(protocol: object): protocol is IHalfCloseableProtocol {
+  const { readConnectionLost, writeConnectionLost } = protocol as Partial<IHalfCloseableProtocol>;
+  return typeof readConnectionLost === 'function' && typeof writeConnectionLost === 'function';
+}
+
+/** A class of protocols that is constructed without arguments. */
+export type ProtocolClass<P extends IProtocol> = new () => P;
+
+/** Builds a protocol for each connection, and keeps what they share. */
+export class Factory<P extends IProtocol = IProtocol> implements IProtocolFactory {
+  /** The class that `buildProtocol` makes an instance of. Give it, or override `buildProtocol`. */
+  protocol?: ProtocolClass<P>;
+  /** How many ports (or connectors) use this factory. */
+  numPorts = 0;
+  /** True to have its start and stop logged. */
+  noisy = true;
+
+  /**
+   * A factory of this class that builds `protocol`, which needs no arguments. For one that does, override
+   * `buildProtocol`.
+   */
+  static forProtocol<P extends IProtocol, F extends Factory<P>>(
+    this: new () => F & Factory<P>,
+    protocol: ProtocolClass<P>,
+  ): Factory<P> & F {
+    const factory = new this();
+    factory.protocol = protocol;
+    return factory;
+  }
+
+  /** A protocol for the connection with `address`, or null to refuse it. */
+  buildProtocol(address: Address): P | null {
+    if (this.protocol === undefined) {
+      throw new TypeError(
+        `${this.constructor.name} has no protocol: set it, or override buildProtocol`,
+      );
+    }
+    const protocol = new this.protocol();
+    (protocol as { factory?: IProtocolFactory }).factory = this;
+    return protocol;
+  }
+
+  /** The first port has begun to use this factory. */
+  startFactory(): void {}
+
+  /** The last port has stopped to use this factory. */
+  stopFactory(): void {}
+
+  /** Called by each port; calls `startFactory` the first time. */
+  doStart(): void {
+    if (this.numPorts === 0) {
+      if (this.noisy) log.debug('starting factory {factory}', { factory: this.constructor.name });
+      this.startFactory();
+    }
+    this.numPorts++;
+  }
+
+  /** Called by each port; calls `stopFactory` the last time. */
+  doStop(): void {
+    if (this.numPorts === 0) return;
+    this.numPorts--;
+    if (this.numPorts > 0) return;
+    if (this.noisy) log.debug('stopping factory {factory}', { factory: this.constructor.name });
+    this.stopFactory();
+  }
+}
+
+/** A factory for listening ports. The name is kept for readers who come from Twisted. */
+export class ServerFactory<P extends IProtocol = IProtocol> extends Factory<P> {}
+
+/** A factory for outgoing connections, which hears how they fare. Override the hooks; each does nothing by itself. */
+export class ClientFactory<P extends IProtocol = IProtocol>
+  extends Factory<P>
+  implements IClientFactory
+{
+  /** An attempt begins. `connector.stopConnecting()` gives it up. */
+  startedConnecting(connector: IConnector): void {}
+
+  /** No connection came about. `connector.connect()` tries again. */
+  clientConnectionFailed(connector: IConnector, reason: Failure): void {}
+
+  /** The connection is gone. `connector.connect()` makes another. */
+  clientConnectionLost(connector: IConnector, reason: Failure): void {}
+}

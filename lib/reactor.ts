@@ -1,0 +1,458 @@
+/**
+ * The reactor. The loop is Node's; the reactor is the object through which code asks it for things (a call in a
+ * second, a port, a connection), so that a double can answer instead. Constructing one opens nothing and starts
+ * nothing. Twisted: `twisted.internet.reactor`, and `ReactorBase` of `twisted.internet.base`.
+ *
+ * I/O and timers work whether it runs or not; `run` is for programs that plait is the main part of: it keeps the
+ * process alive, handles the signals that stop it, and fires the events of starting up and shutting down.
+ */
+import { EventEmitter } from 'eventemitter3';
+import {
+  checkHost,
+  checkPort,
+  HostnameAddress,
+  ipAddress,
+  isIPAddress,
+  UNIXAddress,
+} from './address.ts';
+import { Deferred } from './defer.ts';
+import {
+  ConnectionLost,
+  DNSLookupError,
+  getConnectError,
+  InvalidAddressError,
+  ReactorAlreadyInstalledError,
+  ReactorAlreadyRunning,
+  ReactorNotRunning,
+} from './errors.ts';
+import { Failure } from './failure.ts';
+import type {
+  ConnectTCPOptions,
+  IClientFactory,
+  IConnector,
+  IDelayedCall,
+  IListeningPort,
+  IProtocolFactory,
+  IReactorCore,
+  IReactorTCP,
+  IReactorTime,
+  IReactorUNIX,
+  ITransport,
+  ListenTCPOptions,
+  ListenUNIXOptions,
+  Seconds,
+  TriggerID,
+  TriggerPhase,
+} from './interfaces.ts';
+import type { Alarm, Attempt, ConnectEvents, IO } from './io/io.ts';
+import { NodeIO } from './io/node.ts';
+import { Logger } from './log.ts';
+import { CallQueue, checkDelay } from './time.ts';
+import { Connector } from './transport/connect.ts';
+import { Port } from './transport/listen.ts';
+import { type Closable, type Home, Stream } from './transport/stream.ts';
+import { SystemEvents } from './triggers.ts';
+import { reportUnhandledFailures } from './unhandled.ts';
+
+const log = new Logger('plait.reactor');
+
+/** What can be observed on `reactor.events`. Nothing in plait depends on anybody listening. */
+export interface ReactorEvents {
+  startup: () => void;
+  shutdown: () => void;
+  listening: (port: IListeningPort) => void;
+  connected: (transport: ITransport) => void;
+  disconnected: (transport: ITransport) => void;
+}
+
+/** The signals that stop a running reactor. */
+const STOP_SIGNALS =
+  process.platform === 'win32' ? ['SIGINT', 'SIGTERM', 'SIGBREAK'] : ['SIGINT', 'SIGTERM'];
+
+/** Seconds that `connectTCP` allows by default. */
+const CONNECT_TIMEOUT: Seconds = 30;
+
+const BACKLOG = 50;
+
+/** What a reactor is doing. */
+type State = 'stopped' | 'starting' | 'running' | 'stopping';
+
+/**
+ * Asks the operating system for things, and calls back when they happen. There may be many, each with its own timers
+ * and connections; `reactor` is the process's own.
+ */
+export class Reactor implements IReactorCore, IReactorTime, IReactorTCP, IReactorUNIX {
+  /** Happenings, for whoever likes to know. */
+  readonly events: EventEmitter<ReactorEvents> = new EventEmitter<ReactorEvents>();
+  /** The signal that stopped it, if one did. */
+  exitSignal: string | undefined;
+  #io: IO | undefined;
+  #state: State = 'stopped';
+  readonly #calls: CallQueue = new CallQueue(
+    () => this.#body().now(),
+    () => this.#rearm(),
+  );
+  #alarm: Alarm | undefined;
+  /** A pass over the due calls is going on; it sets the alarm when it is over. */
+  #passing = false;
+  readonly #triggers = new SystemEvents();
+  readonly #open = new Set<Closable>();
+  /** The Deferred that `run` returned. */
+  #stopped: Deferred<void> | undefined;
+  /** Undoes what `run` did to the process. */
+  #release: (() => void)[] = [];
+  /** What transports may ask of the reactor, and nobody else. */
+  readonly #home: Home & IReactorTime = {
+    seconds: () => this.seconds(),
+    callLater: (delay, fn, ...args) => this.callLater(delay, fn, ...args),
+    getDelayedCalls: () => this.getDelayedCalls(),
+    soon: (fn) => {
+      this.#body().soon(fn);
+    },
+    opened: (thing) => {
+      this.#open.add(thing);
+      if (thing instanceof Stream) this.events.emit('connected', thing);
+    },
+    closed: (thing) => {
+      this.#open.delete(thing);
+      if (thing instanceof Stream) this.events.emit('disconnected', thing);
+    },
+    listening: (port) => {
+      this.events.emit('listening', port);
+    },
+  };
+
+  /** @param options.io the body; the default is Node's own sockets */
+  constructor(options: { readonly io?: IO } = {}) {
+    this.#io = options.io;
+  }
+
+  /**
+   * Chooses the body.
+   *
+   * @throws ReactorAlreadyInstalledError once the reactor has been used
+   */
+  install(io: IO): void {
+    if (this.#io !== undefined) {
+      throw new ReactorAlreadyInstalledError(
+        `cannot install ${io.name}: the reactor already uses ${this.#io.name}`,
+      );
+    }
+    this.#io = io;
+  }
+
+  #body(): IO {
+    this.#io ??= bodyByName(process.env['PLAIT_IO'] ?? 'node');
+    return this.#io;
+  }
+
+  // ── Time ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  seconds(): Seconds {
+    return this.#body().now();
+  }
+
+  callLater<A extends unknown[]>(
+    delay: Seconds,
+    fn: (...args: A) => unknown,
+    ...args: A
+  ): IDelayedCall {
+    return this.#calls.add(delay, fn, args);
+  }
+
+  getDelayedCalls(): IDelayedCall[] {
+    return this.#calls.pending();
+  }
+
+  #rearm(): void {
+    if (this.#passing) return;
+    const next = this.#calls.nextTime();
+    if (next === undefined) {
+      this.#alarm?.clear();
+      return;
+    }
+    this.#alarm ??= this.#body().alarm(() => this.#pass());
+    this.#alarm.set(next - this.#calls.now());
+  }
+
+  #pass(): void {
+    this.#passing = true;
+    this.#calls.runDue();
+    this.#passing = false;
+    this.#rearm();
+  }
+
+  // ── Starting and stopping ────────────────────────────────────────────────────────────────────────────────────────
+
+  get running(): boolean {
+    return this.#state === 'running' || this.#state === 'stopping';
+  }
+
+  /**
+   * Marks the reactor as running, keeps the process alive, and returns a Deferred that fires after shutdown. It cannot
+   * block, so the statements after it run at once. SIGINT and SIGTERM (SIGBREAK too on Windows) stop the reactor.
+   * A reactor that has stopped may run again.
+   *
+   * @throws ReactorAlreadyRunning
+   */
+  run(options: { installSignalHandlers?: boolean } = {}): Deferred<void> {
+    if (this.#state !== 'stopped')
+      throw new ReactorAlreadyRunning('cannot run: the reactor is already running');
+    this.#state = 'starting';
+    this.exitSignal = undefined;
+    const stopped = new Deferred<void>();
+    this.#stopped = stopped;
+    this.#release = [this.#body().keepAlive()];
+    if (options.installSignalHandlers !== false) {
+      for (const name of STOP_SIGNALS)
+        this.#release.push(this.#body().onSignal(name, () => this.#signalled(name)));
+    }
+    this.#triggers.add('during', 'startup', () => {
+      if (this.#state === 'starting') this.#state = 'running';
+      this.events.emit('startup');
+    });
+    void this.#triggers.fire('startup');
+    return stopped;
+  }
+
+  /**
+   * Fires the shutdown event at the end of this turn: its `before` triggers may take their time; then every connection
+   * is lost with ConnectionLost and every port closed.
+   *
+   * @throws ReactorNotRunning
+   */
+  stop(): void {
+    if (this.#state === 'stopped' || this.#state === 'stopping') {
+      throw new ReactorNotRunning(
+        `cannot stop: the reactor is ${this.#state === 'stopped' ? 'not running' : 'stopping already'}`,
+      );
+    }
+    this.#state = 'stopping';
+    this.#home.soon(() => {
+      if (this.#state !== 'stopping') return;
+      this.#triggers.add('during', 'shutdown', () => {
+        this.#disconnectAll();
+        this.events.emit('shutdown');
+      });
+      void this.#triggers.fire('shutdown').addCallback(() => {
+        // What a connectionLost has asked for in its last turn is still done.
+        this.#home.soon(() => this.#halt());
+      });
+    });
+  }
+
+  /**
+   * Stops at once: no trigger runs, and nothing is closed.
+   *
+   * @throws ReactorNotRunning
+   */
+  crash(): void {
+    if (this.#state === 'stopped')
+      throw new ReactorNotRunning('cannot crash: the reactor is not running');
+    this.#halt();
+  }
+
+  #halt(): void {
+    if (this.#state === 'stopped') return;
+    this.#state = 'stopped';
+    for (const release of this.#release) release();
+    this.#release = [];
+    const stopped = this.#stopped;
+    this.#stopped = undefined;
+    stopped?.callback();
+    reportUnhandledFailures();
+  }
+
+  #signalled(name: string): void {
+    if (this.#state === 'stopping') {
+      log.info('{name} received while stopping already', { name });
+      return;
+    }
+    log.info('{name} received, stopping', { name });
+    this.exitSignal = name;
+    this.stop();
+  }
+
+  #disconnectAll(): void {
+    const reason = new Failure(new ConnectionLost('connection was cut: the reactor has stopped'));
+    for (const thing of [...this.#open]) thing.connectionLost(reason);
+  }
+
+  addSystemEventTrigger<A extends unknown[]>(
+    phase: TriggerPhase,
+    eventType: string,
+    fn: (...args: A) => unknown,
+    ...args: A
+  ): TriggerID {
+    return this.#triggers.add(phase, eventType, () => fn(...args));
+  }
+
+  removeSystemEventTrigger(id: TriggerID): void {
+    this.#triggers.remove(id);
+  }
+
+  fireSystemEvent(eventType: string): Deferred<void> {
+    return this.#triggers.fire(eventType);
+  }
+
+  callWhenRunning<A extends unknown[]>(
+    fn: (...args: A) => unknown,
+    ...args: A
+  ): TriggerID | undefined {
+    if (!this.running) return this.addSystemEventTrigger('after', 'startup', fn, ...args);
+    try {
+      fn(...args);
+    } catch (error) {
+      log.failure('a function called when running failed', new Failure(error));
+    }
+    return undefined;
+  }
+
+  // ── Connections ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** @throws RangeError for a port, a backlog or an interface that cannot be */
+  listenTCP(
+    port: number,
+    factory: IProtocolFactory,
+    options: ListenTCPOptions = {},
+  ): IListeningPort & AsyncDisposable {
+    const { backlog = BACKLOG, interface: where = '' } = options;
+    checkPort(port);
+    checkBacklog(backlog);
+    const host = where === '' ? '0.0.0.0' : checkHost(where);
+    return this.#listen(new Port(this.#home, this.#body(), { host, port, backlog }, factory));
+  }
+
+  listenUNIX(
+    path: string,
+    factory: IProtocolFactory,
+    options: ListenUNIXOptions = {},
+  ): IListeningPort & AsyncDisposable {
+    const { backlog = BACKLOG, mode = 0o666 } = options;
+    checkBacklog(backlog);
+    return this.#listen(
+      new Port(this.#home, this.#body(), { path: checkPath(path), mode, backlog }, factory),
+    );
+  }
+
+  #listen(port: Port): Port {
+    port.startListening();
+    return port;
+  }
+
+  /** @throws RangeError for a host, a port or a timeout that cannot be */
+  connectTCP(
+    host: string,
+    port: number,
+    factory: IClientFactory,
+    options: ConnectTCPOptions = {},
+  ): IConnector {
+    const { timeout = CONNECT_TIMEOUT, bindAddress } = options;
+    checkHost(host);
+    checkPort(port, 1);
+    if (timeout !== null) checkDelay(timeout, 'timeout');
+    if (bindAddress !== undefined) checkPort(bindAddress.port ?? 0);
+    const io = this.#body();
+    const dial = (events: ConnectEvents): Attempt =>
+      resolved(io, host, events.failed, (address) =>
+        io.connect({ host: address, port, bindAddress }, events),
+      );
+    const destination = isIPAddress(host)
+      ? ipAddress('TCP', host, port)
+      : new HostnameAddress(host, port);
+    return this.#connect(new Connector(this.#home, dial, destination, factory, timeout));
+  }
+
+  connectUNIX(
+    path: string,
+    factory: IClientFactory,
+    options: { readonly timeout?: Seconds | null } = {},
+  ): IConnector {
+    const { timeout = CONNECT_TIMEOUT } = options;
+    checkPath(path);
+    if (timeout !== null) checkDelay(timeout, 'timeout');
+    const io = this.#body();
+    const dial = (events: ConnectEvents): Attempt => io.connect({ path }, events);
+    return this.#connect(new Connector(this.#home, dial, new UNIXAddress(path), factory, timeout));
+  }
+
+  #connect(connector: Connector): Connector {
+    connector.connect();
+    return connector;
+  }
+
+  /**
+   * The address of a host, as an IP literal: an IPv4 one if there is any. `''` is any address, `0.0.0.0`. Fails with
+   * DNSLookupError. Cancelling forgets the lookup.
+   */
+  resolve(name: string): Deferred<string> {
+    let attempt: Attempt | undefined;
+    const deferred = new Deferred<string>(() => attempt?.cancel());
+    if (name === '') {
+      deferred.callback('0.0.0.0');
+      return deferred;
+    }
+    checkHost(name);
+    attempt = resolved(
+      this.#body(),
+      name,
+      (error) => deferred.errback(error),
+      (address) => {
+        deferred.callback(address);
+        return { cancel() {} };
+      },
+    );
+    return deferred;
+  }
+}
+
+function bodyByName(name: string): IO {
+  if (name === 'node') return new NodeIO();
+  throw new RangeError(
+    `PLAIT_IO names a body that does not exist: ${JSON.stringify(name)}; there is "node"`,
+  );
+}
+
+function checkBacklog(backlog: number): void {
+  if (!Number.isInteger(backlog) || backlog < 1) {
+    throw new RangeError(`backlog must be a whole number from 1, not ${backlog}`);
+  }
+}
+
+/** `path` if a UNIX socket can have it: some system calls would see only what stands before a NUL. */
+function checkPath(path: string): string {
+  if (typeof path !== 'string' || path === '' || path.includes('\0')) {
+    throw new InvalidAddressError(`not a path for a UNIX socket: ${JSON.stringify(path)}`);
+  }
+  return path;
+}
+
+/** Goes on with the address of `host`: itself if it is a literal; else the first IPv4 one, or the first. */
+function resolved(
+  io: IO,
+  host: string,
+  failed: (error: Error) => void,
+  next: (address: string) => Attempt,
+): Attempt {
+  if (isIPAddress(host)) return next(host);
+  let attempt = io.resolve(host, (error, addresses) => {
+    const address = addresses.find((candidate) => !candidate.includes(':')) ?? addresses[0];
+    if (address !== undefined) attempt = next(address);
+    else
+      failed(
+        error === undefined
+          ? new DNSLookupError(`no address is known for ${host}`)
+          : getConnectError(error, host),
+      );
+  });
+  return {
+    cancel() {
+      attempt.cancel();
+    },
+  };
+}
+
+const registry = globalThis as unknown as Record<symbol, Reactor | undefined>;
+
+/** The process's own reactor; the same one for every copy of the package that is loaded. */
+export const reactor: Reactor = (registry[Symbol.for('plait.reactor')] ??= new Reactor());

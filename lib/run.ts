@@ -1,0 +1,65 @@
+/**
+ * Running a whole program: a reactor that starts, does one thing, and stops. Twisted: `twisted.internet.task.react`;
+ * asyncio: `run`.
+ */
+import { constants } from 'node:os';
+import { type Deferred, maybeDeferred } from './defer.ts';
+import { CancelledError, SystemExit } from './errors.ts';
+import { Failure } from './failure.ts';
+import { Logger } from './log.ts';
+import { reactor as theReactor, type Reactor } from './reactor.ts';
+
+const log = new Logger('plait.run');
+
+/** Options of {@link react}. */
+export interface ReactOptions {
+  /** What `main` is given after the reactor. Default: the program's arguments. */
+  readonly argv?: readonly string[];
+  /** Default: the process's own. */
+  readonly reactor?: Reactor;
+}
+
+/**
+ * Runs the reactor, calls `main(reactor, ...argv)`, waits for what comes of it, and stops the reactor. Fires with the
+ * exit code, which is also set as the process's: 0; 1 if main failed, which is logged; that of a SystemExit; or, if a
+ * signal stopped the reactor, 128 plus its number. A signal cancels what main waits for, and its cleaning up is waited
+ * for.
+ *
+ * It can be called any number of times, one after the other.
+ *
+ * @example
+ * react(() => console.log('hello from the reactor'));
+ */
+export function react(
+  main: (reactor: Reactor, ...argv: string[]) => unknown,
+  options: ReactOptions = {},
+): Deferred<number> {
+  const { argv = process.argv.slice(2), reactor = theReactor } = options;
+  let code = 0;
+  const stopped = reactor.run();
+  const work: Deferred<unknown> = maybeDeferred(main, reactor, ...argv);
+  let stopping = false;
+  reactor.addSystemEventTrigger('before', 'shutdown', () => {
+    stopping = true;
+    work.cancel();
+    return finished;
+  });
+  const finished = work.addBoth((result) => {
+    if (result instanceof Failure) code = exitCode(result, reactor.exitSignal);
+    if (!stopping) reactor.stop();
+  });
+  return stopped.addCallback(() => {
+    process.exitCode = code;
+    return code;
+  });
+}
+
+function exitCode(failure: Failure, signal: string | undefined): number {
+  const exit = failure.check(SystemExit);
+  if (exit !== undefined) return exit.exitCode;
+  if (signal !== undefined && failure.check(CancelledError) !== undefined) {
+    return 128 + ((constants.signals as Readonly<Record<string, number>>)[signal] ?? 0);
+  }
+  log.failure('main failed', failure);
+  return 1;
+}

@@ -1,0 +1,344 @@
+/**
+ * Calls to be made later: the queue that the reactor and the test's `Clock` share, so that order, cancelling and
+ * resetting are the same in life and in tests. It has no timer of its own: somebody tells it what time it is.
+ * Twisted: the time part of `twisted.internet.base.ReactorBase`, and `DelayedCall`.
+ *
+ * A binary heap by (due time, order of the request). Three rules for editors: calls due at the same time run in the
+ * order in which they were asked for; a call that is put off stays where it is in the heap until it comes up (so that
+ * `reset` on each byte received costs nothing); a cancelled call stays too, until more than half of the heap is.
+ */
+import { AlreadyCalled, AlreadyCancelled } from './errors.ts';
+import { Failure } from './failure.ts';
+import type { IDelayedCall, Seconds } from './interfaces.ts';
+import { Logger } from './log.ts';
+
+export type { Seconds } from './interfaces.ts';
+
+const log = new Logger('plait.time');
+
+/** `delay` if it is a number of seconds from 0 upwards; else RangeError (TypeError for what is no number). */
+export function checkDelay(delay: Seconds, what = 'delay'): Seconds {
+  if (typeof delay !== 'number')
+    throw new TypeError(`${what} must be a number of seconds, not ${show(delay)}`);
+  if (!(delay >= 0 && delay < Infinity)) {
+    throw new RangeError(`${what} must be 0 seconds or more and finite, not ${delay}`);
+  }
+  return delay;
+}
+
+function show(value: unknown): string {
+  return typeof value === 'string' ? JSON.stringify(value) : String(value);
+}
+
+const PENDING = 0;
+const CALLED = 1;
+const CANCELLED = 2;
+
+/** A call that waits for its time. Made by `callLater`. Twisted: `DelayedCall`. */
+export class DelayedCall implements IDelayedCall {
+  /** When it is in the heap for; never later than when it is really due. */
+  #time: Seconds;
+  /** How much later than `#time` it is really due, and its place among calls due then. */
+  #putOff: Seconds = 0;
+  #putOffOrder = 0;
+  #order: number;
+  #state: 0 | 1 | 2 = PENDING;
+  #queue: CallQueue;
+  #fn: ((...args: never[]) => unknown) | undefined;
+  #args: readonly unknown[] | undefined;
+
+  /** @internal made by {@link CallQueue.add} */
+  constructor(
+    queue: CallQueue,
+    time: Seconds,
+    order: number,
+    fn: (...args: never[]) => unknown,
+    args: readonly unknown[] | undefined,
+  ) {
+    this.#queue = queue;
+    this.#time = time;
+    this.#order = order;
+    this.#fn = fn;
+    this.#args = args;
+  }
+
+  /** True until it has been called or cancelled. */
+  active(): boolean {
+    return this.#state === PENDING;
+  }
+
+  /** When it is due (or was), on the clock of whoever made it. */
+  getTime(): Seconds {
+    return this.#time + this.#putOff;
+  }
+
+  /**
+   * Calls it off.
+   *
+   * @throws AlreadyCalled, AlreadyCancelled
+   */
+  cancel(): void {
+    this.#mustBePending('cancelled');
+    this.#state = CANCELLED;
+    this.#fn = this.#args = undefined;
+    CallQueue.cancelled(this.#queue);
+  }
+
+  /**
+   * Puts it off (or brings it forward) to `delay` seconds from now.
+   *
+   * @throws AlreadyCalled, AlreadyCancelled
+   */
+  reset(delay: Seconds): void {
+    this.#mustBePending('reset');
+    CallQueue.move(this.#queue, this, this.#queue.now() + checkDelay(delay));
+  }
+
+  /**
+   * Adds `seconds` to the time at which it is due; a negative number brings it forward.
+   *
+   * @throws AlreadyCalled, AlreadyCancelled
+   */
+  delay(seconds: Seconds): void {
+    this.#mustBePending('delayed');
+    if (!Number.isFinite(seconds)) throw new RangeError(`cannot delay by ${seconds} seconds`);
+    CallQueue.move(this.#queue, this, this.getTime() + seconds);
+  }
+
+  /** Cancels it if it is still to come: `using call = reactor.callLater(…)`. */
+  [Symbol.dispose](): void {
+    if (this.#state === PENDING) this.cancel();
+  }
+
+  toString(): string {
+    const state = ['pending', 'called', 'cancelled'][this.#state] ?? '';
+    const name = this.#fn?.name;
+    return `<DelayedCall ${state}${name === undefined || name === '' ? '' : ` ${name}`} at ${this.getTime()}>`;
+  }
+
+  #mustBePending(attempt: string): void {
+    if (this.#state === CALLED)
+      throw new AlreadyCalled(`a call that was made cannot be ${attempt}`);
+    if (this.#state === CANCELLED) {
+      throw new AlreadyCancelled(`a call that was cancelled cannot be ${attempt}`);
+    }
+  }
+
+  /** @internal true if `a` comes before `b` in the heap */
+  static before(a: DelayedCall, b: DelayedCall): boolean {
+    return a.#time < b.#time || (a.#time === b.#time && a.#order < b.#order);
+  }
+
+  /** @internal moves it to a later time without touching the heap; false if the time is earlier */
+  static putOff(call: DelayedCall, time: Seconds, order: number): boolean {
+    if (time < call.#time) return false;
+    call.#putOff = time - call.#time;
+    call.#putOffOrder = order;
+    return true;
+  }
+
+  /** @internal */
+  static bringForward(call: DelayedCall, time: Seconds, order: number): void {
+    call.#time = time;
+    call.#putOff = 0;
+    call.#order = order;
+  }
+
+  /** @internal takes over the time that it was put off to; false if it was not */
+  static settle(call: DelayedCall): boolean {
+    if (call.#putOff === 0) return false;
+    call.#time += call.#putOff;
+    call.#order = call.#putOffOrder;
+    call.#putOff = 0;
+    return true;
+  }
+
+  /** @internal makes the call; what it throws is logged */
+  static run(call: DelayedCall): void {
+    const fn = call.#fn as (...args: unknown[]) => unknown;
+    const args = call.#args;
+    call.#state = CALLED;
+    call.#fn = call.#args = undefined;
+    try {
+      if (args === undefined) fn();
+      else fn(...args);
+    } catch (error) {
+      log.failure('a delayed call failed', new Failure(error));
+    }
+  }
+}
+
+/**
+ * Calls in the order in which they are due.
+ *
+ * @example
+ * let now = 0;
+ * const queue = new CallQueue(() => now);
+ * queue.add(2, console.log, ['two seconds have passed']);
+ * now = 2;
+ * queue.runDue();
+ */
+export class CallQueue {
+  /** What time it is. */
+  readonly now: () => Seconds;
+  #heap: DelayedCall[] = [];
+  /** How many of the calls in the heap (and in `#fresh`) have been cancelled. */
+  #cancelled = 0;
+  #order = 0;
+  /** During a pass: the calls asked for meanwhile. */
+  #fresh: DelayedCall[] | undefined;
+  readonly #changed: () => void;
+
+  /**
+   * @param now tells the time
+   * @param changed called when the next call has come to be due earlier than before, and when none waits any more
+   */
+  constructor(now: () => Seconds, changed: () => void = () => {}) {
+    this.now = now;
+    this.#changed = changed;
+  }
+
+  /** Asks for `fn(...args)` in `delay` seconds. */
+  add<A extends unknown[]>(delay: Seconds, fn: (...args: A) => unknown, args?: A): DelayedCall {
+    checkDelay(delay);
+    if (typeof fn !== 'function')
+      throw new TypeError(`callLater needs a function, not ${show(fn)}`);
+    const time = this.now() + delay;
+    const call = new DelayedCall(
+      this,
+      time,
+      this.#order++,
+      fn,
+      args?.length === 0 ? undefined : args,
+    );
+    if (this.#fresh === undefined) this.#insert(call);
+    else this.#fresh.push(call);
+    return call;
+  }
+
+  /** When the next call is due; undefined if none waits. */
+  nextTime(): Seconds | undefined {
+    return this.#first()?.getTime();
+  }
+
+  /** How many calls wait. */
+  get size(): number {
+    return this.#heap.length + (this.#fresh?.length ?? 0) - this.#cancelled;
+  }
+
+  /** The calls that wait, in no order. */
+  pending(): DelayedCall[] {
+    return [...this.#heap, ...(this.#fresh ?? [])].filter((call) => call.active());
+  }
+
+  /**
+   * Makes the calls that are due, in order. Those asked for meanwhile wait for the next pass, so that a call that asks
+   * for itself again cannot starve the rest; with `includeNew` they are made too, if they are due.
+   */
+  runDue({ includeNew = false }: { includeNew?: boolean } = {}): void {
+    const nested = this.#fresh !== undefined;
+    if (!includeNew && !nested) this.#fresh = [];
+    const now = this.now();
+    for (
+      let call = this.#first();
+      call !== undefined && call.getTime() <= now;
+      call = this.#first()
+    ) {
+      this.#pop();
+      DelayedCall.run(call);
+    }
+    if (nested || this.#fresh === undefined) return;
+    const fresh = this.#fresh;
+    this.#fresh = undefined;
+    for (const call of fresh) this.#insert(call);
+  }
+
+  /** @internal */
+  static cancelled(queue: CallQueue): void {
+    queue.#cancelled++;
+    const heap = queue.#heap;
+    if (queue.size === 0) queue.#changed();
+    if (queue.#cancelled > 64 && queue.#cancelled > heap.length / 2) {
+      queue.#heap = heap.filter((call) => call.active());
+      queue.#cancelled -= heap.length - queue.#heap.length;
+      for (let i = (queue.#heap.length >> 1) - 1; i >= 0; i--) queue.#siftDown(i);
+    }
+  }
+
+  /** @internal */
+  static move(queue: CallQueue, call: DelayedCall, time: Seconds): void {
+    const order = queue.#order++;
+    if (DelayedCall.putOff(call, time, order)) return;
+    DelayedCall.bringForward(call, time, order);
+    // Bringing forward is rare enough to look for its place.
+    const at = queue.#heap.indexOf(call);
+    if (at < 0) return; // it waits for the end of the pass that is going on
+    queue.#siftUp(at);
+    if (queue.#heap[0] === call) queue.#changed();
+  }
+
+  #insert(call: DelayedCall): void {
+    this.#heap.push(call);
+    this.#siftUp(this.#heap.length - 1);
+    if (this.#heap[0] === call) this.#changed();
+  }
+
+  /** The call that is really due first, after the cancelled and the put-off ones on top have found their places. */
+  #first(): DelayedCall | undefined {
+    for (;;) {
+      const first = this.#heap[0];
+      if (first === undefined) return undefined;
+      if (!first.active()) {
+        this.#pop();
+        this.#cancelled--;
+      } else if (DelayedCall.settle(first)) {
+        this.#siftDown(0);
+      } else {
+        return first;
+      }
+    }
+  }
+
+  #pop(): void {
+    const last = this.#heap.pop();
+    if (last === undefined || this.#heap.length === 0) return;
+    this.#heap[0] = last;
+    this.#siftDown(0);
+  }
+
+  #siftUp(from: number): void {
+    const heap = this.#heap;
+    const call = heap[from] as DelayedCall;
+    let at = from;
+    while (at > 0) {
+      const up = (at - 1) >> 1;
+      const parent = heap[up] as DelayedCall;
+      if (!DelayedCall.before(call, parent)) break;
+      heap[at] = parent;
+      at = up;
+    }
+    heap[at] = call;
+  }
+
+  #siftDown(from: number): void {
+    const heap = this.#heap;
+    const size = heap.length;
+    const call = heap[from] as DelayedCall;
+    let at = from;
+    for (;;) {
+      let down = 2 * at + 1;
+      if (down >= size) break;
+      if (
+        down + 1 < size &&
+        DelayedCall.before(heap[down + 1] as DelayedCall, heap[down] as DelayedCall)
+      ) {
+        down++;
+      }
+      const child = heap[down] as DelayedCall;
+      if (!DelayedCall.before(child, call)) break;
+      heap[at] = child;
+      at = down;
+    }
+    heap[at] = call;
+  }
+}

@@ -1,0 +1,177 @@
+/**
+ * How outgoing connections are born: a connector, which makes one connection at a time and tells its factory how that
+ * went. Twisted: `twisted.internet.base.BaseConnector`.
+ */
+import type { Address } from '../address.ts';
+import {
+  ConnectError,
+  getConnectError,
+  NotConnectingError,
+  TimeoutError,
+  UserError,
+} from '../errors.ts';
+import { Failure } from '../failure.ts';
+import type {
+  ConnectorState,
+  IClientFactory,
+  IConnector,
+  IDelayedCall,
+  IProtocol,
+  IReactorTime,
+  Seconds,
+} from '../interfaces.ts';
+import type { Attempt, ConnectEvents, Wire } from '../io/io.ts';
+import { Logger } from '../log.ts';
+import { type Closable, type Home, Stream } from './stream.ts';
+
+const log = new Logger('plait.transport');
+
+/** Makes connections to one destination. Made by `connectTCP` and its like. */
+export class Connector implements IConnector, Closable {
+  readonly #home: Home & IReactorTime;
+  readonly #dial: (events: ConnectEvents) => Attempt;
+  readonly #destination: Address;
+  readonly #factory: IClientFactory;
+  readonly #timeout: Seconds | null;
+  #state: ConnectorState = 'disconnected';
+  #attempt: Attempt | undefined;
+  #timer: IDelayedCall | undefined;
+  #stream: Stream | undefined;
+  #factoryStarted = false;
+
+  /** @param dial begins an attempt */
+  constructor(
+    home: Home & IReactorTime,
+    dial: (events: ConnectEvents) => Attempt,
+    destination: Address,
+    factory: IClientFactory,
+    timeout: Seconds | null,
+  ) {
+    this.#home = home;
+    this.#dial = dial;
+    this.#destination = destination;
+    this.#factory = factory;
+    this.#timeout = timeout;
+  }
+
+  get state(): ConnectorState {
+    return this.#state;
+  }
+
+  getDestination(): Address {
+    return this.#destination;
+  }
+
+  connect(): void {
+    if (this.#state !== 'disconnected')
+      throw new Error(`cannot connect: the connector is ${this.#state}`);
+    if (!this.#factoryStarted) {
+      this.#factory.doStart();
+      this.#factoryStarted = true;
+    }
+    this.#state = 'connecting';
+    this.#home.opened(this);
+    if (this.#timeout !== null)
+      this.#timer = this.#home.callLater(this.#timeout, () => this.#timedOut());
+    this.#attempt = this.#dial({
+      connected: (wire) => {
+        this.#connected(wire);
+      },
+      failed: (error) => {
+        this.#failed(getConnectError(error, this.#destination.toString()));
+      },
+    });
+    this.#tell('startedConnecting', () => this.#factory.startedConnecting(this));
+  }
+
+  stopConnecting(): void {
+    if (this.#state !== 'connecting') {
+      throw new NotConnectingError(
+        `cannot stop connecting to ${this.#destination}: the connector is ${this.#state}`,
+      );
+    }
+    this.#giveUp(new UserError(`connecting to ${this.#destination} was given up`));
+  }
+
+  disconnect(): void {
+    if (this.#state === 'connecting') this.stopConnecting();
+    else if (this.#state === 'connected') this.#stream?.loseConnection();
+  }
+
+  /** The reactor stops. */
+  connectionLost(reason: Failure): void {
+    this.#giveUp(reason.value);
+  }
+
+  #timedOut(): void {
+    this.#giveUp(
+      new TimeoutError(
+        `cannot connect to ${this.#destination}: no connection after ${this.#timeout} seconds`,
+      ),
+    );
+  }
+
+  #giveUp(error: Error): void {
+    this.#attempt?.cancel();
+    this.#failed(error);
+  }
+
+  #failed(error: Error): void {
+    this.#attemptEnded();
+    this.#state = 'disconnected';
+    this.#tell('clientConnectionFailed', () =>
+      this.#factory.clientConnectionFailed(this, new Failure(error)),
+    );
+    this.#stopUnlessConnecting();
+  }
+
+  #attemptEnded(): void {
+    if (this.#timer?.active() === true) this.#timer.cancel();
+    this.#timer = this.#attempt = undefined;
+    this.#home.closed(this);
+  }
+
+  #connected(wire: Wire): void {
+    this.#attemptEnded();
+    this.#state = 'connected';
+    let protocol: IProtocol | null;
+    try {
+      protocol = this.#factory.buildProtocol(wire.peer);
+    } catch (error) {
+      log.failure('buildProtocol failed', new Failure(error));
+      wire.destroy();
+      this.#failed(
+        new ConnectError(`connected to ${this.#destination}, but no protocol could be built`, {
+          cause: error,
+        }),
+      );
+      return;
+    }
+    const stream = new Stream(this.#home, wire, (reason) => this.#lost(reason));
+    this.#stream = stream;
+    if (protocol !== null) stream.begin(protocol);
+    else stream.refuse();
+  }
+
+  #lost(reason: Failure): void {
+    this.#stream = undefined;
+    this.#state = 'disconnected';
+    this.#tell('clientConnectionLost', () => this.#factory.clientConnectionLost(this, reason));
+    this.#stopUnlessConnecting();
+  }
+
+  /** The factory is done with, unless it has asked for another connection. */
+  #stopUnlessConnecting(): void {
+    if (this.#state !== 'disconnected' || !this.#factoryStarted) return;
+    this.#factoryStarted = false;
+    this.#tell('stopFactory', () => this.#factory.doStop());
+  }
+
+  #tell(hook: string, call: () => void): void {
+    try {
+      call();
+    } catch (error) {
+      log.failure(`${hook} failed`, new Failure(error));
+    }
+  }
+}

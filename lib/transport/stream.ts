@@ -1,0 +1,384 @@
+/**
+ * How a connection lives: one end of it, from the moment it is made until `connectionLost`, over any body and any kind
+ * of wire. All that is subtle about a connection is decided here, once: when bytes are delivered, what closing waits
+ * for, who is told what, and in which order. Twisted: `twisted.internet.abstract.FileDescriptor` and
+ * `twisted.internet.tcp.Connection`.
+ *
+ * Rules for editors:
+ * 1. Every call into a user's code is guarded: what it throws is logged and, where it came from the conversation
+ *    itself, ends this connection with the error as its reason. Nothing thrown leaves this file.
+ * 2. `#lose` is the one way out. It runs once; after it nothing is delivered.
+ * 3. Nothing is delivered from inside a call of the user's: closing is always reported in a later turn.
+ */
+import { inspect } from 'node:util';
+import type { Address } from '../address.ts';
+import { ConnectionAborted, ConnectionDone, ConnectionLost, explain } from '../errors.ts';
+import { Failure } from '../failure.ts';
+import type {
+  IListeningPort,
+  IProtocol,
+  IPullProducer,
+  IPushProducer,
+  ITCPTransport,
+} from '../interfaces.ts';
+import type { Wire, WireEvents } from '../io/io.ts';
+import { Logger } from '../log.ts';
+import { isHalfCloseableProtocol } from '../protocol.ts';
+
+const log = new Logger('plait.transport');
+
+/** A push producer is paused when more than this many bytes wait to be sent. */
+export const HIGH_WATER_MARK: number = 64 * 1024;
+
+/** What is closed when the reactor stops. */
+export interface Closable {
+  /** Ends it at once, for `reason`. */
+  connectionLost(reason: Failure): void;
+}
+
+/** Where a transport lives: a reactor, seen from below. */
+export interface Home {
+  /** Calls `fn` when the events at hand have been reported. */
+  soon(fn: () => void): void;
+  /** To be closed when the reactor stops. */
+  opened(thing: Closable): void;
+  closed(thing: Closable): void;
+  /** A port has come to listen. */
+  listening(port: IListeningPort): void;
+}
+
+/** One end of a connection. */
+export class Stream implements ITCPTransport, WireEvents, Closable {
+  readonly #home: Home;
+  readonly #wire: Wire;
+  readonly #onLost: ((reason: Failure) => void) | undefined;
+  /** Undefined when there is nobody left to deliver to. */
+  #protocol: IProtocol | undefined;
+  #connected = true;
+  /** `loseConnection` was called: deliver nothing, and close when all is sent. */
+  #disconnecting = false;
+  /** `abortConnection` was called. */
+  #aborting = false;
+  /** `loseWriteConnection` was called; `ended` once that has been carried out. */
+  #writing: 'open' | 'ending' | 'ended' = 'open';
+  #producer: IPushProducer | IPullProducer | undefined;
+  #streaming = false;
+  /** We have told the push producer to pause, and not yet to resume. */
+  #producerPaused = false;
+  /** A turn in which the producer will be resumed has been asked for. */
+  #prodding = false;
+  #noDelay = true;
+  #keepAlive = false;
+
+  /**
+   * @param onLost called last, after the protocol's `connectionLost`
+   */
+  constructor(home: Home, wire: Wire, onLost?: (reason: Failure) => void) {
+    this.#home = home;
+    this.#wire = wire;
+    this.#onLost = onLost;
+  }
+
+  /**
+   * Begins to deliver to `protocol`, and tells it that the connection is made. What that throws is logged, and the
+   * connection stays open, as with Twisted.
+   */
+  begin(protocol: IProtocol): void {
+    this.#protocol = protocol;
+    this.#home.opened(this);
+    this.#wire.start(this);
+    try {
+      protocol.makeConnection(this);
+    } catch (error) {
+      log.failure('makeConnection failed', new Failure(error));
+    }
+  }
+
+  /** There is no protocol for the connection: it is closed, and ends like any other. */
+  refuse(): void {
+    this.#home.opened(this);
+    this.#wire.start(this);
+    this.loseConnection();
+  }
+
+  // ── From the wire ────────────────────────────────────────────────────────────────────────────────────────────────
+
+  wireData(data: Buffer): void {
+    if (this.#disconnecting || this.#protocol === undefined) return;
+    try {
+      this.#protocol.dataReceived(data);
+    } catch (error) {
+      this.#failed('dataReceived', error);
+    }
+  }
+
+  wireEnd(): void {
+    const protocol = this.#protocol;
+    if (this.#disconnecting || protocol === undefined) return;
+    if (!isHalfCloseableProtocol(protocol)) {
+      this.#lose(new Failure(new ConnectionDone()));
+      return;
+    }
+    try {
+      protocol.readConnectionLost();
+    } catch (error) {
+      this.#failed('readConnectionLost', error);
+    }
+  }
+
+  wireDrained(): void {
+    if (this.#producer !== undefined) {
+      if (!this.#streaming || this.#producerPaused) this.#prodSoon();
+    } else {
+      this.#finishIfSent();
+    }
+  }
+
+  wireClosed(error?: Error): void {
+    this.#lose(
+      new Failure(
+        error === undefined
+          ? new ConnectionDone()
+          : new ConnectionLost(`connection to ${this.#wire.peer} was lost: ${explain(error)}`, {
+              cause: error,
+            }),
+      ),
+    );
+  }
+
+  /** The reactor stops, or the peer could not be trusted: it ends now. */
+  connectionLost(reason: Failure): void {
+    this.#lose(reason);
+  }
+
+  // ── Writing ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  write(data: Uint8Array | string): void {
+    const bytes = typeof data === 'string' ? Buffer.from(data) : data;
+    if (!(bytes instanceof Uint8Array)) {
+      throw new TypeError(
+        `write needs a Uint8Array or a string, not ${inspect(data, { depth: 0 })}`,
+      );
+    }
+    if (!this.#connected || this.#aborting || this.#writing === 'ended' || bytes.length === 0)
+      return;
+    this.#wire.write(bytes);
+    if (this.#producer !== undefined && this.#streaming && !this.#producerPaused)
+      this.#pauseIfFull();
+  }
+
+  writeSequence(pieces: Iterable<Uint8Array | string>): void {
+    const all = [...pieces];
+    for (const piece of all) {
+      if (typeof piece !== 'string' && !((piece as unknown) instanceof Uint8Array)) {
+        throw new TypeError(
+          `writeSequence needs Uint8Arrays or strings, not ${inspect(piece, { depth: 0 })}`,
+        );
+      }
+    }
+    for (const piece of all) this.write(piece);
+  }
+
+  get bufferedBytes(): number {
+    return this.#connected ? this.#wire.bufferedBytes : 0;
+  }
+
+  // ── Closing ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  get connected(): boolean {
+    return this.#connected;
+  }
+
+  get disconnecting(): boolean {
+    return this.#disconnecting;
+  }
+
+  loseConnection(): void {
+    if (!this.#connected || this.#disconnecting) return;
+    this.#disconnecting = true;
+    // What is written in the rest of this turn is still sent.
+    this.#home.soon(() => this.#finishIfSent());
+  }
+
+  abortConnection(): void {
+    if (!this.#connected || this.#aborting) return;
+    this.#aborting = this.#disconnecting = true;
+    this.#wire.reset();
+    this.#home.soon(() => this.#lose(new Failure(new ConnectionAborted())));
+  }
+
+  loseWriteConnection(): void {
+    if (!this.#connected || this.#disconnecting || this.#writing !== 'open') return;
+    this.#writing = 'ending';
+    this.#home.soon(() => this.#finishIfSent());
+  }
+
+  /** Carries out what `loseConnection` or `loseWriteConnection` asked for, once all is sent and no producer is left. */
+  #finishIfSent(): void {
+    if (
+      !this.#connected ||
+      this.#aborting ||
+      this.#producer !== undefined ||
+      this.#wire.bufferedBytes > 0
+    )
+      return;
+    if (this.#disconnecting) {
+      this.#wire.close();
+    } else if (this.#writing === 'ending') {
+      this.#writing = 'ended';
+      this.#wire.end(() => this.#writeEnded());
+    }
+  }
+
+  #writeEnded(): void {
+    const protocol = this.#protocol;
+    if (protocol === undefined || !isHalfCloseableProtocol(protocol)) return;
+    try {
+      protocol.writeConnectionLost();
+    } catch (error) {
+      this.#failed('writeConnectionLost', error);
+    }
+  }
+
+  /** A hook has thrown: that is logged, and the reason for which the connection ends. */
+  #failed(hook: string, error: unknown): void {
+    const reason = new Failure(error);
+    log.failure(`${hook} failed`, reason);
+    this.#lose(reason);
+  }
+
+  #lose(reason: Failure): void {
+    if (!this.#connected) return;
+    this.#connected = false;
+    const producer = this.#producer;
+    this.#producer = undefined;
+    if (producer !== undefined) this.#guarded('stopProducing', () => producer.stopProducing());
+    this.#wire.destroy();
+    this.#home.closed(this);
+    const protocol = this.#protocol;
+    this.#protocol = undefined;
+    if (protocol !== undefined)
+      this.#guarded('connectionLost', () => protocol.connectionLost(reason));
+    this.#onLost?.(reason);
+  }
+
+  #guarded(hook: string, call: () => void): void {
+    try {
+      call();
+    } catch (error) {
+      log.failure(`${hook} failed`, new Failure(error));
+    }
+  }
+
+  // ── Being fed by a producer ──────────────────────────────────────────────────────────────────────────────────────
+
+  registerProducer(producer: IPushProducer | IPullProducer, streaming: boolean): void {
+    if (this.#producer !== undefined) {
+      throw new Error(
+        'cannot register a producer: another one is registered, and has not been unregistered',
+      );
+    }
+    if (!this.#connected) {
+      this.#guarded('stopProducing', () => producer.stopProducing());
+      return;
+    }
+    this.#producer = producer;
+    this.#streaming = streaming;
+    this.#producerPaused = false;
+    if (streaming) this.#pauseIfFull();
+    else this.#resumeProducer();
+  }
+
+  unregisterProducer(): void {
+    if (this.#producer === undefined) return;
+    this.#producer = undefined;
+    if (this.#disconnecting || this.#writing === 'ending')
+      this.#home.soon(() => this.#finishIfSent());
+  }
+
+  #pauseIfFull(): void {
+    if (this.#wire.bufferedBytes <= HIGH_WATER_MARK) return;
+    const producer = this.#producer as IPushProducer;
+    this.#producerPaused = true;
+    try {
+      producer.pauseProducing();
+    } catch (error) {
+      this.#producerFailed('pauseProducing', error);
+    }
+  }
+
+  /** In a turn of its own, so that a producer that writes as soon as it may neither recurses nor starves the rest. */
+  #prodSoon(): void {
+    if (this.#prodding) return;
+    this.#prodding = true;
+    this.#home.soon(() => {
+      this.#prodding = false;
+      if (this.#producer === undefined || this.#wire.bufferedBytes > 0) return;
+      if (!this.#streaming || this.#producerPaused) this.#resumeProducer();
+    });
+  }
+
+  #resumeProducer(): void {
+    const producer = this.#producer as IPushProducer | IPullProducer;
+    this.#producerPaused = false;
+    try {
+      producer.resumeProducing();
+    } catch (error) {
+      this.#producerFailed('resumeProducing', error);
+    }
+  }
+
+  #producerFailed(hook: string, error: unknown): void {
+    const reason = new Failure(error);
+    log.failure(`${hook} failed`, reason);
+    this.#home.soon(() => this.#lose(reason));
+  }
+
+  // ── Being a producer ─────────────────────────────────────────────────────────────────────────────────────────────
+
+  pauseProducing(): void {
+    if (this.#connected && !this.#disconnecting) this.#wire.pause();
+  }
+
+  resumeProducing(): void {
+    if (this.#connected && !this.#disconnecting) this.#wire.resume();
+  }
+
+  stopProducing(): void {
+    this.loseConnection();
+  }
+
+  /** As a consumer: nothing more is wanted. */
+  stopConsuming(): void {
+    this.unregisterProducer();
+    this.loseConnection();
+  }
+
+  // ── Addresses and options ────────────────────────────────────────────────────────────────────────────────────────
+
+  getHost(): Address {
+    return this.#wire.host;
+  }
+
+  getPeer(): Address {
+    return this.#wire.peer;
+  }
+
+  getTcpNoDelay(): boolean {
+    return this.#noDelay;
+  }
+
+  setTcpNoDelay(enabled: boolean): void {
+    this.#noDelay = enabled;
+    if (this.#connected) this.#wire.setNoDelay(enabled);
+  }
+
+  getTcpKeepAlive(): boolean {
+    return this.#keepAlive;
+  }
+
+  setTcpKeepAlive(enabled: boolean): void {
+    this.#keepAlive = enabled;
+    if (this.#connected) this.#wire.setKeepAlive(enabled);
+  }
+}
