@@ -11,10 +11,29 @@
  * or `yield*` is observed, never taken; and a failure that nobody has handled is reported exactly once.
  */
 import { inspect } from 'node:util';
+import {
+  bind,
+  callable,
+  CALLED,
+  type Handler,
+  handOver,
+  historyOf,
+  isThenable,
+  Link,
+  MAY_NOT_RUN,
+  PAUSED,
+  type Rare,
+  type Relay,
+  RUNNING,
+  show,
+  SWALLOW,
+  type Waiter,
+  WAITING,
+} from './chain.ts';
 import { AlreadyCalledError, CancelledError, TimeoutError } from './errors.ts';
 import { Failure } from './failure.ts';
 import type { IReactorTime, Seconds } from './interfaces.ts';
-import { noteUnhandled, handled, type Unhandled } from './unhandled.ts';
+import { handled, noteUnhandled } from './unhandled.ts';
 
 /** What a callback's return value leaves in the chain: a Deferred's or promise's value, and never a Failure. */
 export type Settled<R> = Exclude<Awaited<R>, Failure>;
@@ -24,52 +43,6 @@ export type Canceller<T> = (deferred: Deferred<T>) => void;
 
 /** How far a Deferred is: `waiting` for another one that a callback returned, or with a value, or with a Failure. */
 export type DeferredState = 'unfired' | 'waiting' | 'succeeded' | 'failed';
-
-/** Waits for a result without changing it. @internal */
-export interface Waiter {
-  /** Given the result, which may be a Failure. Returns a Deferred that it fired by `Deferred.settle`, if any. */
-  resume(result: unknown): Deferred<unknown> | undefined;
-}
-
-/** Cancels by passing it on to what it waits for; the Deferred it belongs to fires later. @internal */
-export interface Relay {
-  /** What is to be cancelled now; undefined if the relay takes note and sees to it. */
-  awaited(): Deferred<unknown> | undefined;
-}
-
-type Handler = (result: unknown) => unknown;
-
-/** What a link of the chain does with the result. */
-const CALL = 0; // calls a function with it
-const HAND_OVER = 1; // gives it to a Deferred that waits for it, and keeps nothing
-const SHOW = 2; // shows it to a Waiter
-
-class Link {
-  readonly kind: 0 | 1 | 2;
-  readonly ok: unknown;
-  readonly bad: Handler | undefined;
-  next: Link | undefined = undefined;
-
-  constructor(kind: 0 | 1 | 2, ok: unknown, bad: Handler | undefined) {
-    this.kind = kind;
-    this.ok = ok;
-    this.bad = bad;
-  }
-}
-
-// Bits of #flags.
-const CALLED = 1;
-const RUNNING = 2; // a function of the chain is on the stack: what is added now runs after it
-const SWALLOW = 4; // cancelled without a canceller: one late result is to be ignored
-
-/** What few Deferreds have. */
-interface Rare {
-  /** The failure that somebody awaited, who answers for it from then on. */
-  observed?: Failure;
-  unhandled?: Unhandled;
-  created?: Error;
-  fired?: Error;
-}
 
 let debugging = false;
 
@@ -93,14 +66,11 @@ export function getDebugging(): boolean {
  */
 export class Deferred<T> implements PromiseLike<T> {
   #flags = 0;
-  #pauses = 0;
-  /** Meaningful once CALLED and unless waiting. */
+  /** The result, once CALLED; the Deferred that it will come from while WAITING. */
   #result: unknown = undefined;
   #first: Link | undefined = undefined;
   #last: Link | undefined = undefined;
   #canceller: Canceller<never> | Relay | undefined;
-  /** The Deferred that will hand its result over to this one. */
-  #waitingOn: Deferred<unknown> | undefined = undefined;
   #rare: Rare | undefined = undefined;
 
   /** @param canceller called by `cancel()` while the Deferred is not fired */
@@ -122,7 +92,7 @@ export class Deferred<T> implements PromiseLike<T> {
         'a Deferred cannot be fired with a Deferred: return it from a callback, or chainDeferred it',
       );
     }
-    this.#fire(result);
+    this.fire(result);
   }
 
   /**
@@ -131,7 +101,7 @@ export class Deferred<T> implements PromiseLike<T> {
    * @throws AlreadyCalledError if it was fired before
    */
   errback(reason: Failure | Error): void {
-    this.#fire(Failure.from(reason));
+    this.fire(Failure.from(reason));
   }
 
   /**
@@ -147,30 +117,35 @@ export class Deferred<T> implements PromiseLike<T> {
       const canceller = deferred.#canceller;
       const next =
         (deferred.#flags & CALLED) !== 0
-          ? deferred.#waitingOn
+          ? deferred.waitingOn
           : canceller !== undefined && typeof canceller !== 'function'
             ? canceller.awaited()
-            : deferred.#cancelUnfired();
+            : deferred.cancelUnfired();
       if (next === undefined) return;
       deferred = next;
     }
   }
 
-  #cancelUnfired(): undefined {
+  /** Returns nothing to be cancelled next. */
+  private cancelUnfired(): Deferred<unknown> | undefined {
     const canceller = this.#canceller as Canceller<never> | undefined;
     if (canceller === undefined) this.#flags |= SWALLOW;
     else canceller(this as never);
     if ((this.#flags & CALLED) === 0) this.errback(new CancelledError());
+    return undefined;
   }
 
-  #fire(result: unknown): void {
-    if (this.#setResult(result)) Deferred.#run(this);
+  private fire(result: unknown): void {
+    if (this.setResult(result)) Deferred.run(this);
   }
 
-  #setResult(result: unknown): boolean {
+  /** False if the result is to be ignored. */
+  private setResult(result: unknown): boolean {
     if ((this.#flags & CALLED) !== 0) {
       if ((this.#flags & SWALLOW) === 0) {
-        throw new AlreadyCalledError(`this Deferred has already been fired${this.#history()}`);
+        throw new AlreadyCalledError(
+          `this Deferred has already been fired${historyOf(this.#rare)}`,
+        );
       }
       this.#flags &= ~SWALLOW;
       return false;
@@ -191,25 +166,34 @@ export class Deferred<T> implements PromiseLike<T> {
   addCallback<R, A extends unknown[]>(
     fn: (value: T, ...args: A) => R,
     ...args: A
-  ): Deferred<Settled<R>> {
-    return this.#append(bind(fn as never, args), undefined) as never;
+  ): Deferred<Settled<R>>;
+  addCallback(fn: never): never {
+    return this.append(
+      arguments.length === 1 ? callable(fn) : bind(fn, arguments),
+      undefined,
+    ) as never;
   }
 
   /** Calls `fn(failure, ...args)` with the failure, if it comes to one; what it returns is the next value. */
   addErrback<R, A extends unknown[]>(
     fn: (failure: Failure, ...args: A) => R,
     ...args: A
-  ): Deferred<T | Settled<R>> {
-    return this.#append(undefined, bind(fn as never, args)) as never;
+  ): Deferred<T | Settled<R>>;
+  addErrback(fn: never): never {
+    return this.append(
+      undefined,
+      arguments.length === 1 ? callable(fn) : bind(fn, arguments),
+    ) as never;
   }
 
   /** Calls `fn(result, ...args)` with the value or the failure. */
   addBoth<R, A extends unknown[]>(
     fn: (result: T | Failure, ...args: A) => R,
     ...args: A
-  ): Deferred<Settled<R>> {
-    const handler = bind(fn as never, args);
-    return this.#append(handler, handler) as never;
+  ): Deferred<Settled<R>>;
+  addBoth(fn: never): never {
+    const handler = arguments.length === 1 ? callable(fn) : bind(fn, arguments);
+    return this.append(handler, handler) as never;
   }
 
   /** One link with two sides: `ok` is called with a value, `bad` with a failure, and never both. */
@@ -217,7 +201,7 @@ export class Deferred<T> implements PromiseLike<T> {
     ok: (value: T) => R,
     bad?: (failure: Failure) => S,
   ): Deferred<Settled<R> | Settled<S>> {
-    return this.#append(ok as Handler, bad as Handler | undefined) as never;
+    return this.append(callable(ok), bad && callable(bad)) as never;
   }
 
   /**
@@ -230,24 +214,16 @@ export class Deferred<T> implements PromiseLike<T> {
     );
   }
 
-  #append(ok: Handler | undefined, bad: Handler | undefined): this {
-    if (
-      (ok !== undefined && typeof ok !== 'function') ||
-      (bad !== undefined && typeof bad !== 'function')
-    ) {
-      throw new TypeError(
-        `a callback must be a function, not ${inspect(typeof ok === 'function' ? bad : ok)}`,
-      );
-    }
-    this.#push(new Link(CALL, ok, bad));
-    if ((this.#flags & (CALLED | RUNNING)) === CALLED) Deferred.#run(this);
+  private append(ok: Handler | undefined, bad: Handler | undefined): this {
+    this.push(new Link(ok, bad));
     return this;
   }
 
-  #push(link: Link): void {
+  private push(link: Link): void {
     if (this.#last === undefined) this.#first = link;
     else this.#last.next = link;
     this.#last = link;
+    if ((this.#flags & MAY_NOT_RUN) === CALLED) Deferred.runChain(this);
   }
 
   /**
@@ -256,38 +232,49 @@ export class Deferred<T> implements PromiseLike<T> {
    * `current` is the one being run; those in `below` handed their result up and go on when it is done. All state is in
    * the Deferreds themselves, since any function called from here may fire, add to, pause or cancel any of them.
    */
-  static #run(start: Deferred<unknown>): void {
-    if ((start.#flags & RUNNING) !== 0) return;
+  private static runChain(start: Deferred<unknown>): void {
     let current = start;
     let below: Deferred<unknown>[] | undefined;
     for (;;) {
       let next: Deferred<unknown> | undefined;
-      while (current.#pauses === 0 && current.#waitingOn === undefined) {
-        const link = current.#first;
-        if (link === undefined) break;
+      let link: Link | undefined;
+      while ((current.#flags & MAY_NOT_RUN) === CALLED && (link = current.#first) !== undefined) {
         current.#first = link.next;
         if (link.next === undefined) current.#last = undefined;
-        if (link.kind === CALL) {
-          const fn =
-            current.#result instanceof Failure ? link.bad : (link.ok as Handler | undefined);
-          if (fn !== undefined) current.#call(fn);
-        } else if (link.kind === HAND_OVER) {
+        const { bad } = link;
+        if (bad === handOver) {
           next = link.ok as Deferred<unknown>;
           next.#result = current.#result;
-          next.#waitingOn = undefined;
+          next.#flags &= ~WAITING;
           current.#result = undefined;
           break;
-        } else {
-          next = current.#show(link.ok as Waiter);
-          if (next !== undefined) break;
         }
+        if (bad === show) {
+          next = current.show(link.ok as Waiter);
+          if (next !== undefined) break;
+          continue;
+        }
+        const result = current.#result;
+        const fn = result instanceof Failure ? bad : (link.ok as Handler | undefined);
+        if (fn === undefined) continue;
+        current.#flags |= RUNNING;
+        let outcome: unknown;
+        try {
+          outcome = fn(result);
+        } catch (error) {
+          outcome = new Failure(error);
+        }
+        current.#flags &= ~RUNNING;
+        current.#result = outcome;
+        if ((typeof outcome === 'object' && outcome !== null) || typeof outcome === 'function')
+          current.adopt(outcome);
       }
       if (next !== undefined) {
         (below ??= []).push(current);
         current = next;
         continue;
       }
-      current.#rest();
+      if (current.#rare !== undefined || current.#result instanceof Failure) current.rest();
       const under = below?.pop();
       if (under === undefined) return;
       current = under;
@@ -295,90 +282,69 @@ export class Deferred<T> implements PromiseLike<T> {
     }
   }
 
-  #call(fn: Handler): void {
-    this.#flags |= RUNNING;
-    let outcome: unknown;
-    try {
-      outcome = fn(this.#result);
-    } catch (error) {
-      outcome = new Failure(error);
-    }
-    this.#flags &= ~RUNNING;
-    if ((typeof outcome === 'object' && outcome !== null) || typeof outcome === 'function') {
-      this.#adopt(outcome);
-    } else {
-      this.#result = outcome;
-    }
-  }
-
   /** Shows the result to one who waits for it; it stays RUNNING while what that fires is run on top of it. */
-  #show(waiter: Waiter): Deferred<unknown> | undefined {
+  private show(waiter: Waiter): Deferred<unknown> | undefined {
     const result = this.#result;
-    if (result instanceof Failure) (this.#rare ??= {}).observed = result;
+    if (result instanceof Failure) (this.#rare ??= {}).observed = result as Failure;
     this.#flags |= RUNNING;
     const next = waiter.resume(result);
     if (next === undefined) this.#flags &= ~RUNNING;
     return next;
   }
 
-  /** Makes `outcome` the result; waits for it where it is a Deferred or a thenable. */
-  #adopt(outcome: object): void {
-    if (outcome instanceof Failure) {
-      this.#result = outcome;
-      return;
-    }
+  /** The result is `outcome`: what is to be waited for, where it is a Deferred or a thenable. */
+  private adopt(outcome: object): void {
+    if (outcome instanceof Failure) return;
     let inner: Deferred<unknown>;
     if (outcome instanceof Deferred) {
       inner = outcome;
     } else {
       try {
-        if (!isThenable(outcome)) {
-          this.#result = outcome;
-          return;
-        }
+        if (!isThenable(outcome)) return;
       } catch (error) {
         this.#result = new Failure(error);
         return;
       }
       inner = Deferred.fromPromise(outcome);
     }
-    if (inner === this || this.#isWaitedForBy(inner)) {
+    if (inner === this || this.isWaitedForBy(inner)) {
       this.#result = new Failure(
         new TypeError('a Deferred cannot wait for itself: a callback returned it'),
       );
-    } else if (inner.#isReady()) {
+    } else if (inner.isReady()) {
       this.#result = inner.#result;
       inner.#result = undefined;
-      inner.#rest();
+      inner.rest();
     } else {
-      this.#waitingOn = inner;
-      inner.#push(new Link(HAND_OVER, this, undefined));
+      this.#result = inner;
+      this.#flags |= WAITING;
+      // It has no result to run with, so this only appends.
+      inner.push(new Link(this, handOver));
     }
   }
 
   /** Only one that is waited for can close a ring, so the walk is rare. */
-  #isWaitedForBy(other: Deferred<unknown>): boolean {
-    let waits = false;
-    for (let link = this.#first; link !== undefined && !waits; link = link.next)
-      waits = link.kind === HAND_OVER;
-    if (!waits) return false;
-    for (let at = other.#waitingOn; at !== undefined; at = at.#waitingOn)
+  private isWaitedForBy(other: Deferred<unknown>): boolean {
+    let link = this.#first;
+    while (link !== undefined && link.bad !== handOver) link = link.next;
+    if (link === undefined) return false;
+    for (let at = other.waitingOn; at !== undefined; at = at.waitingOn)
       if (at === this) return true;
     return false;
   }
 
-  #isReady(): boolean {
-    return (this.#flags & CALLED) !== 0 && this.#pauses === 0 && this.#waitingOn === undefined;
+  private isReady(): boolean {
+    return (this.#flags & (CALLED | PAUSED | WAITING)) === CALLED;
   }
 
   /** The chain has been run as far as it goes: a failure at its end is nobody's, unless it was observed. */
-  #rest(): void {
+  private rest(): void {
     const result = this.#result;
     const rare = this.#rare;
-    if (result instanceof Failure && this.#waitingOn === undefined) {
+    if (result instanceof Failure) {
       if (rare?.observed === result || rare?.unhandled?.failure === result) return;
       if (rare?.unhandled !== undefined) handled(rare.unhandled);
-      (this.#rare ??= {}).unhandled = noteUnhandled(result, () => this.#history());
+      (this.#rare ??= {}).unhandled = noteUnhandled(result as Failure, historyOf(this.#rare));
     } else if (rare?.unhandled !== undefined) {
       handled(rare.unhandled);
       delete rare.unhandled;
@@ -389,13 +355,23 @@ export class Deferred<T> implements PromiseLike<T> {
 
   /** Runs nothing more of the chain until `unpause` has been called as often as this. */
   pause(): void {
-    this.#pauses++;
+    const rare = (this.#rare ??= {});
+    rare.pauses = (rare.pauses ?? 0) + 1;
+    this.#flags |= PAUSED;
   }
 
-  /** Takes one `pause` back; the last one runs what has been held back. */
+  /**
+   * Takes one `pause` back; the last one runs what has been held back.
+   *
+   * @throws RangeError if it is not paused
+   */
   unpause(): void {
-    if (this.#pauses === 0) throw new RangeError('unpause() without pause()');
-    if (--this.#pauses === 0 && (this.#flags & CALLED) !== 0) Deferred.#run(this);
+    const pauses = this.#rare?.pauses ?? 0;
+    if (this.#rare === undefined || pauses === 0) throw new RangeError('unpause() without pause()');
+    this.#rare.pauses = pauses - 1;
+    if (pauses > 1) return;
+    this.#flags &= ~PAUSED;
+    if ((this.#flags & MAY_NOT_RUN) === CALLED) Deferred.runChain(this);
   }
 
   /** True once it has been fired, or cancelled into failing. */
@@ -405,52 +381,35 @@ export class Deferred<T> implements PromiseLike<T> {
 
   /** How often it is paused; one more while it waits for another Deferred. */
   get paused(): number {
-    return this.#pauses + (this.#waitingOn === undefined ? 0 : 1);
+    return (this.#rare?.pauses ?? 0) + ((this.#flags & WAITING) === 0 ? 0 : 1);
   }
 
   /** The result at this point of the chain, if there is one: a value or a Failure. Looking does not handle it. */
   get result(): unknown {
-    return this.#waitingOn === undefined ? this.#result : undefined;
+    return (this.#flags & WAITING) === 0 ? this.#result : undefined;
   }
 
   /** The Deferred that a callback returned and that this one waits for. */
   get waitingOn(): Deferred<unknown> | undefined {
-    return this.#waitingOn;
+    return (this.#flags & WAITING) === 0 ? undefined : (this.#result as Deferred<unknown>);
   }
 
   /** How far it is. */
   get state(): DeferredState {
     if (!this.called) return 'unfired';
-    if (this.#waitingOn !== undefined) return 'waiting';
+    if ((this.#flags & WAITING) !== 0) return 'waiting';
     return this.#result instanceof Failure ? 'failed' : 'succeeded';
   }
 
   toString(): string {
-    switch (this.state) {
-      case 'unfired':
-        return '<Deferred>';
-      case 'waiting':
-        return '<Deferred waiting for another>';
-      case 'failed':
-        return `<Deferred current result: ${String(this.#result)}>`;
-      case 'succeeded':
-        return `<Deferred current result: ${inspect(this.#result, { depth: 1 })}>`;
-    }
+    const { state } = this;
+    if (state === 'unfired') return '<Deferred>';
+    if (state === 'waiting') return '<Deferred waiting for another>';
+    return `<Deferred current result: ${inspect(this.#result, { depth: 1 })}>`;
   }
 
   [inspect.custom](): string {
     return this.toString();
-  }
-
-  /** Where it was made and fired, if that was written down. */
-  #history(): string {
-    const { created, fired } = this.#rare ?? {};
-    let text = '';
-    for (const place of [created, fired]) {
-      if (place !== undefined)
-        text += `\n${place.message}:\n${(place.stack ?? '').split('\n').slice(2).join('\n')}`;
-    }
-    return text;
   }
 
   // ── Timeouts and signals ─────────────────────────────────────────────────────────────────────────────────────────
@@ -514,7 +473,7 @@ export class Deferred<T> implements PromiseLike<T> {
     return new Promise<T>((resolve, reject) => {
       Deferred.wait(this, {
         resume(result) {
-          if (result instanceof Failure) reject(result.value);
+          if (result instanceof Failure) reject(result.value as Error);
           else resolve(result as T);
           return undefined;
         },
@@ -558,8 +517,8 @@ export class Deferred<T> implements PromiseLike<T> {
   }
 
   /** For `yield*` in a coroutine: `const page = yield* getPage(url)` waits, and has the value's type. */
-  // eslint-disable-next-line @typescript-eslint/no-explicit-any -- what the runner sends in has no type that TypeScript could follow
-  [Symbol.iterator](): Generator<Deferred<T>, T, any> {
+
+  [Symbol.iterator](): Generator<Deferred<T>, T> {
     return new Wait(this) as never;
   }
 
@@ -567,16 +526,14 @@ export class Deferred<T> implements PromiseLike<T> {
 
   /** @internal True if there is a result to be had now, with nothing left to run. */
   static isReady(deferred: Deferred<unknown>): boolean {
-    return (
-      deferred.#isReady() && deferred.#first === undefined && (deferred.#flags & RUNNING) === 0
-    );
+    return deferred.isReady() && deferred.#first === undefined && (deferred.#flags & RUNNING) === 0;
   }
 
   /** @internal The result of one that is ready; a failure counts as observed. */
   static observe(deferred: Deferred<unknown>): unknown {
     const result = deferred.#result;
     if (result instanceof Failure) {
-      (deferred.#rare ??= {}).observed = result;
+      (deferred.#rare ??= {}).observed = result as Failure;
       if (deferred.#rare.unhandled !== undefined) {
         handled(deferred.#rare.unhandled);
         delete deferred.#rare.unhandled;
@@ -587,8 +544,7 @@ export class Deferred<T> implements PromiseLike<T> {
 
   /** @internal Shows the result to `waiter` when the chain comes to it. */
   static wait(deferred: Deferred<unknown>, waiter: Waiter): void {
-    deferred.#push(new Link(SHOW, waiter, undefined));
-    if ((deferred.#flags & (CALLED | RUNNING)) === CALLED) Deferred.#run(deferred);
+    deferred.push(new Link(waiter, show));
   }
 
   /** @internal A Deferred whose cancellation goes to `relay`. */
@@ -600,14 +556,13 @@ export class Deferred<T> implements PromiseLike<T> {
 
   /** @internal Fires without running the chain: the caller hands it to the loop, or calls `run`. */
   static settle(deferred: Deferred<unknown>, outcome: unknown): void {
-    if (!deferred.#setResult(undefined)) return;
-    if (typeof outcome === 'object' && outcome !== null) deferred.#adopt(outcome);
-    else deferred.#result = outcome;
+    if (!deferred.setResult(outcome)) return;
+    if (typeof outcome === 'object' && outcome !== null) deferred.adopt(outcome);
   }
 
   /** @internal Runs what `settle` left. */
   static run(deferred: Deferred<unknown>): void {
-    Deferred.#run(deferred);
+    if ((deferred.#flags & MAY_NOT_RUN) === CALLED) Deferred.runChain(deferred);
   }
 }
 
@@ -641,53 +596,4 @@ class Wait {
   [Symbol.iterator](): this {
     return this;
   }
-}
-
-function bind(fn: Handler, args: readonly unknown[]): Handler {
-  if (args.length === 0 || typeof fn !== 'function') return fn;
-  return (result) => (fn as (...all: unknown[]) => unknown)(result, ...args);
-}
-
-function isThenable(thing: object): thing is PromiseLike<unknown> {
-  return typeof (thing as { then?: unknown }).then === 'function';
-}
-
-/** A Deferred that has already succeeded with `value`. */
-export function succeed<T>(value: T): Deferred<T>;
-export function succeed(): Deferred<void>;
-export function succeed<T>(value?: T): Deferred<T | undefined> {
-  const deferred = new Deferred<T | undefined>();
-  deferred.callback(value);
-  return deferred;
-}
-
-/** A Deferred that has already failed with `reason`. */
-export function fail<T = never>(reason: Failure | Error): Deferred<T> {
-  const deferred = new Deferred<T>();
-  deferred.errback(reason);
-  return deferred;
-}
-
-/**
- * Calls `fn(...args)` and makes a Deferred of whatever comes of it: a Deferred is returned as it is, a promise is
- * waited for, a value succeeds, a Failure or something thrown fails.
- *
- * @example
- * maybeDeferred(JSON.parse, '{"broken"').addErrback((failure) => failure.trap(SyntaxError).message);
- */
-export function maybeDeferred<R, A extends unknown[]>(
-  fn: (...args: A) => R,
-  ...args: A
-): Deferred<Settled<R>> {
-  let outcome: unknown;
-  try {
-    outcome = fn(...args);
-  } catch (error) {
-    outcome = new Failure(error);
-  }
-  if (outcome instanceof Deferred) return outcome as never;
-  const deferred = new Deferred<Settled<R>>();
-  Deferred.settle(deferred as Deferred<unknown>, outcome);
-  Deferred.run(deferred as Deferred<unknown>);
-  return deferred;
 }

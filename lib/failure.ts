@@ -34,7 +34,7 @@ export class Failure<E extends Error = Error> {
 
   /** `reason` itself if it is a Failure, else a new one around it. */
   static from(reason: unknown): Failure {
-    return reason instanceof Failure ? reason : new Failure(reason);
+    return reason instanceof Failure ? (reason as Failure) : new Failure(reason);
   }
 
   /** The error's class. */

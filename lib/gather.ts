@@ -69,11 +69,12 @@ class List<D extends readonly Deferred<unknown>[], O extends DeferredListOptions
     for (const [index, deferred] of this.#deferreds.entries()) {
       deferred.addBoth((result: unknown): unknown => {
         const failed = result instanceof Failure;
-        outcomes[index] = failed ? [false, result] : [true, result];
+        outcomes[index] = failed ? [false, result as Failure] : [true, result];
         missing--;
         if (!this.called) {
           if (!failed && fireOnOneCallback) this.callback([result, index] as never);
-          else if (failed && fireOnOneErrback) this.errback(new FirstError(result, index));
+          else if (failed && fireOnOneErrback)
+            this.errback(new FirstError(result as Failure, index));
           else if (missing === 0) this.callback(outcomes as never);
         }
         return failed && consumeErrors ? undefined : result;

@@ -5,8 +5,8 @@
  *
  * - `errors`, `failure`: what can go wrong, and an error that travels as a value.
  * - `address`, `bytes`, `log`, `interfaces`: addresses, received bytes, log events, and every contract.
- * - `defer`: Deferred, a value that is not there yet. `unhandled` reports failures that nobody took. `time` is the
- *   queue of calls to be made later.
+ * - `defer`: Deferred, a value that is not there yet; `chain` is what it is made of, `maybe` makes one of what is there
+ *   already, `unhandled` reports failures that nobody took. `time` is the queue of calls to be made later.
  * - `inline`, `gather`: coroutines, and several Deferreds at once. `protocol`: what users subclass.
  * - `io/`: the bodies, which alone touch the operating system, below one seam. `transport/`: how a connection lives,
  *   and how it is born.
@@ -30,12 +30,9 @@ export {
   type Canceller,
   Deferred,
   type DeferredState,
-  fail,
   getDebugging,
-  maybeDeferred,
   setDebugging,
   type Settled,
-  succeed,
 } from './defer.ts';
 export { clientFromString, quoteStringArgument, serverFromString } from './endpoint-strings.ts';
 export {
@@ -86,6 +83,7 @@ export {
   type ProtocolClass,
   ServerFactory,
 } from './protocol.ts';
+export { fail, maybeDeferred, succeed } from './maybe.ts';
 export { reactor, Reactor, type ReactorEvents } from './reactor.ts';
 export { react, type ReactOptions } from './run.ts';
 export { deferLater } from './task.ts';

@@ -6,8 +6,9 @@
  * A rule for editors: a coroutine that comes to its end never fires its Deferred itself while it is being resumed, but
  * hands it back to the loop that resumed it; so a chain of coroutines waiting for one another needs no stack.
  */
-import { AsyncLocalStorage } from 'node:async_hooks';
-import { Deferred, type Relay, type Settled, type Waiter } from './defer.ts';
+import { AsyncResource } from 'node:async_hooks';
+import { isThenable, type Relay, type Waiter } from './chain.ts';
+import { Deferred, type Settled } from './defer.ts';
 import { NotACoroutineError } from './errors.ts';
 import { Failure } from './failure.ts';
 
@@ -15,31 +16,33 @@ import { Failure } from './failure.ts';
  * A generator that can be run as a coroutine. It may yield Deferreds, promises and other coroutines, which are waited
  * for; anything else is sent straight back.
  */
-// eslint-disable-next-line @typescript-eslint/no-explicit-any -- what a plain `yield` gives back depends on what was yielded, which TypeScript cannot say
-export type Coroutine<R> = Generator<unknown, R, any>;
 
-/** A generator being run. */
-class Run implements Waiter, Relay {
+export type Coroutine<R> = Generator<unknown, R>;
+
+/** Nobody waits for the end of a coroutine's resource. */
+const RESOURCE_OPTIONS = { requireManualDestroy: true } as const;
+
+/** A generator being run, in the AsyncLocalStorage context of whoever called it. */
+class Run extends AsyncResource implements Waiter, Relay {
   readonly deferred: Deferred<unknown>;
   readonly #generator: Coroutine<unknown>;
   #waitingOn: Deferred<unknown> | undefined;
   /** Cancelled while it ran: what it waits for next is cancelled instead. */
   #cancelled = false;
-  /** Restores the AsyncLocalStorage of the caller; taken when it first has to wait. */
-  #context: ReturnType<typeof AsyncLocalStorage.snapshot> | undefined;
 
   constructor(generator: Coroutine<unknown>) {
+    super('plait.coroutine', RESOURCE_OPTIONS);
     this.#generator = generator;
     this.deferred = Deferred.relayed(this);
   }
 
   start(): void {
-    if (this.#step(undefined) !== undefined) Deferred.run(this.deferred);
+    if (Run.step(this, undefined) !== undefined) Deferred.run(this.deferred);
   }
 
   resume(result: unknown): Deferred<unknown> | undefined {
     this.#waitingOn = undefined;
-    return this.#context?.(Run.#stepIn, this, result);
+    return this.runInAsyncScope(Run.step, undefined, this, result);
   }
 
   awaited(): Deferred<unknown> | undefined {
@@ -47,42 +50,37 @@ class Run implements Waiter, Relay {
     return this.#waitingOn;
   }
 
-  static #stepIn(run: Run, result: unknown): Deferred<unknown> | undefined {
-    return run.#step(result);
-  }
-
   /** Runs the generator until it has to wait; returns the Deferred, to be run, if it came to its end. */
-  #step(result: unknown): Deferred<unknown> | undefined {
+  private static step(this: void, run: Run, result: unknown): Deferred<unknown> | undefined {
     let sent = result;
     for (;;) {
       let outcome: IteratorResult<unknown, unknown>;
       try {
         outcome =
           sent instanceof Failure
-            ? sent.throwExceptionIntoGenerator(this.#generator)
-            : this.#generator.next(sent);
+            ? sent.throwExceptionIntoGenerator(run.#generator)
+            : run.#generator.next(sent);
       } catch (error) {
-        Deferred.settle(this.deferred, new Failure(error));
-        return this.deferred;
+        Deferred.settle(run.deferred, new Failure(error));
+        return run.deferred;
       }
       if (outcome.done === true) {
-        Deferred.settle(this.deferred, outcome.value);
-        return this.deferred;
+        Deferred.settle(run.deferred, outcome.value);
+        return run.deferred;
       }
       sent = outcome.value;
       if (typeof sent !== 'object' || sent === null) continue;
       const awaited = sent instanceof Deferred ? (sent as Deferred<unknown>) : adopted(sent);
       if (awaited === undefined) continue;
       if (!Deferred.isReady(awaited)) {
-        this.#wait(awaited);
+        run.wait(awaited);
         return undefined;
       }
       sent = Deferred.observe(awaited);
     }
   }
 
-  #wait(awaited: Deferred<unknown>): void {
-    this.#context ??= AsyncLocalStorage.snapshot();
+  private wait(awaited: Deferred<unknown>): void {
     this.#waitingOn = awaited;
     Deferred.wait(awaited, this);
     if (!this.#cancelled) return;
@@ -102,10 +100,6 @@ function adopted(thing: object): Deferred<unknown> | undefined {
     return failed;
   }
   return undefined;
-}
-
-function isThenable(thing: object): thing is PromiseLike<unknown> {
-  return typeof (thing as { then?: unknown }).then === 'function';
 }
 
 /** True for a generator, native or compiled. */

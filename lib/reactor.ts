@@ -47,6 +47,7 @@ import type {
 import type { Alarm, Attempt, ConnectEvents, IO } from './io/io.ts';
 import { NodeIO } from './io/node.ts';
 import { Logger } from './log.ts';
+import { succeed } from './maybe.ts';
 import { CallQueue, checkDelay } from './time.ts';
 import { Connector } from './transport/connect.ts';
 import { Port } from './transport/listen.ts';
@@ -354,8 +355,11 @@ export class Reactor implements IReactorCore, IReactorTime, IReactorTCP, IReacto
     if (bindAddress !== undefined) checkPort(bindAddress.port ?? 0);
     const io = this.#body();
     const dial = (events: ConnectEvents): Attempt =>
-      resolved(io, host, events.failed, (address) =>
-        io.connect({ host: address, port, bindAddress }, events),
+      resolved(
+        io,
+        host,
+        (error) => events.failed(error),
+        (address) => io.connect({ host: address, port, bindAddress }, events),
       );
     const destination = isIPAddress(host)
       ? ipAddress('TCP', host, port)
@@ -386,14 +390,12 @@ export class Reactor implements IReactorCore, IReactorTime, IReactorTCP, IReacto
    * DNSLookupError. Cancelling forgets the lookup.
    */
   resolve(name: string): Deferred<string> {
-    let attempt: Attempt | undefined;
-    const deferred = new Deferred<string>(() => attempt?.cancel());
-    if (name === '') {
-      deferred.callback('0.0.0.0');
-      return deferred;
-    }
+    if (name === '') return succeed('0.0.0.0');
     checkHost(name);
-    attempt = resolved(
+    const deferred: Deferred<string> = new Deferred<string>(() => {
+      attempt.cancel();
+    });
+    const attempt = resolved(
       this.#body(),
       name,
       (error) => deferred.errback(error),

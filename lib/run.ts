@@ -3,10 +3,11 @@
  * asyncio: `run`.
  */
 import { constants } from 'node:os';
-import { type Deferred, maybeDeferred } from './defer.ts';
+import type { Deferred } from './defer.ts';
 import { CancelledError, SystemExit } from './errors.ts';
 import { Failure } from './failure.ts';
 import { Logger } from './log.ts';
+import { maybeDeferred } from './maybe.ts';
 import { reactor as theReactor, type Reactor } from './reactor.ts';
 
 const log = new Logger('plait.run');
@@ -45,7 +46,7 @@ export function react(
     return finished;
   });
   const finished = work.addBoth((result) => {
-    if (result instanceof Failure) code = exitCode(result, reactor.exitSignal);
+    if (result instanceof Failure) code = exitCode(result as Failure, reactor.exitSignal);
     if (!stopping) reactor.stop();
   });
   return stopped.addCallback(() => {

@@ -2,10 +2,11 @@
  * System events: functions that run before, during and after something, where those before may take their time.
  * Twisted: `_ThreePhaseEvent` of `twisted.internet.base`.
  */
-import { Deferred, maybeDeferred, succeed } from './defer.ts';
-import { Failure } from './failure.ts';
+import { Deferred } from './defer.ts';
+import type { Failure } from './failure.ts';
 import type { TriggerID, TriggerPhase } from './interfaces.ts';
 import { Logger } from './log.ts';
+import { maybeDeferred, succeed } from './maybe.ts';
 
 const log = new Logger('plait.reactor');
 
@@ -42,7 +43,7 @@ export class SystemEvents {
   /** RangeError if it has run, or was removed before. */
   remove(id: TriggerID): void {
     const triggers = this.#events.get(id.eventType)?.[id.phase] ?? [];
-    const at = triggers.indexOf(id as Trigger);
+    const at = triggers.findIndex((trigger) => trigger === id);
     if (at < 0)
       throw new RangeError(
         `no such trigger ${id.phase} ${id.eventType}: it has run, or was removed`,

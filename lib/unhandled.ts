@@ -16,79 +16,74 @@ export interface UnhandledFailure {
   readonly history: string;
 }
 
-/** What a Deferred keeps to take its failure back. It is what is watched for collection, so nothing here refers to it. */
-export interface Unhandled {
+/** What a Deferred keeps, to take its failure back. It is what is watched for collection: nothing here refers to it. */
+export class Unhandled {
   readonly failure: Failure;
+  /** What will be reported if this is collected. */
+  readonly note: UnhandledFailure;
+  /** `fresh` until it is watched, at the end of the turn: most are taken back before. */
+  state: 'fresh' | 'watched' | 'over' = 'fresh';
+
+  constructor(note: UnhandledFailure) {
+    this.failure = note.failure;
+    this.note = note;
+  }
 }
 
-interface Note {
-  readonly failure: Failure;
-  readonly history: string;
-}
+/** Those watched, which may still be taken back. */
+const notes = new Set<UnhandledFailure>();
 
-/** Notes not yet taken back or reported, by the token that the Deferred keeps; weakly, lest the token never die. */
-const notes = new Map<WeakRef<Unhandled>, Note>();
-const keys = new WeakMap<Unhandled, WeakRef<Unhandled>>();
+/** Those noted in this turn. */
+let fresh: Unhandled[] = [];
 
-/** Noted in this turn, and not yet watched: most are handled before the turn is over. */
-let fresh: { token: Unhandled; note: Note }[] = [];
-
-/** Above this many, notes are watched without waiting for the end of the turn. */
+/** Above this many, they are watched without waiting for the end of the turn. */
 const MOST_FRESH = 1000;
 
-const collected = new FinalizationRegistry<WeakRef<Unhandled>>((key) => {
-  const note = notes.get(key);
-  if (note === undefined) return;
-  notes.delete(key);
-  report(note);
+const collected = new FinalizationRegistry<UnhandledFailure>((note) => {
+  if (notes.delete(note)) report(note);
 });
 
 let sweepsAtExit = false;
 
 /** Notes a failure at the end of a chain. @internal */
-export function noteUnhandled(failure: Failure, history: () => string): Unhandled {
-  const token = { failure };
-  fresh.push({ token, note: { failure, history: history() } });
+export function noteUnhandled(failure: Failure, history: string): Unhandled {
+  const unhandled = new Unhandled({ failure, history });
+  fresh.push(unhandled);
   if (fresh.length === 1) queueMicrotask(watchFresh);
   else if (fresh.length >= MOST_FRESH) watchFresh();
   if (!sweepsAtExit) {
     sweepsAtExit = true;
-    process.once('exit', () => reportUnhandledFailures());
+    process.once('exit', () => {
+      reportUnhandledFailures();
+    });
   }
-  return token;
+  return unhandled;
 }
 
 /** Takes a note back: somebody has handled the failure. @internal */
-export function handled(token: Unhandled): void {
-  const key = keys.get(token);
-  if (key !== undefined) {
-    keys.delete(token);
-    notes.delete(key);
-    collected.unregister(token);
-    return;
+export function handled(unhandled: Unhandled): void {
+  if (unhandled.state === 'watched') {
+    notes.delete(unhandled.note);
+    collected.unregister(unhandled);
   }
-  // Mostly it is the last one that was noted.
-  for (let i = fresh.length - 1; i >= 0; i--) {
-    if (fresh[i]?.token !== token) continue;
-    fresh.splice(i, 1);
-    return;
-  }
+  unhandled.state = 'over';
 }
 
 function watchFresh(): void {
   const batch = fresh;
   fresh = [];
-  for (const { token, note } of batch) {
-    const key = new WeakRef(token);
-    keys.set(token, key);
-    notes.set(key, note);
-    collected.register(token, key, token);
+  for (const unhandled of batch) {
+    if (unhandled.state === 'over') continue;
+    unhandled.state = 'watched';
+    notes.add(unhandled.note);
+    collected.register(unhandled, unhandled.note, unhandled);
   }
 }
 
 /** The failures that nobody has handled so far. They may still be handled. */
 export function unhandledFailures(): UnhandledFailure[] {
-  return [...notes.values(), ...fresh.map(({ note }) => note)];
+  watchFresh();
+  return [...notes];
 }
 
 /**
@@ -96,9 +91,8 @@ export function unhandledFailures(): UnhandledFailure[] {
  * process exits, and by tests at their end.
  */
 export function reportUnhandledFailures(): void {
-  const all = [...notes.values(), ...fresh.map(({ note }) => note)];
+  const all = unhandledFailures();
   notes.clear();
-  fresh = [];
   for (const note of all) report(note);
 }
 
@@ -118,7 +112,7 @@ export function setUnhandledFailureHook(next?: UnhandledFailureHook): UnhandledF
   return previous;
 }
 
-function report(note: Note): void {
+function report(note: UnhandledFailure): void {
   try {
     hook(note);
   } catch (error) {

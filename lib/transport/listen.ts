@@ -3,12 +3,13 @@
  * `twisted.internet.tcp.Port` and `twisted.internet.unix.Port`.
  */
 import type { Address } from '../address.ts';
-import { Deferred, succeed } from '../defer.ts';
+import { Deferred } from '../defer.ts';
 import { CannotListenError, ConnectionDone, NotListeningError } from '../errors.ts';
 import { Failure } from '../failure.ts';
 import type { IListeningPort, IProtocol, IProtocolFactory } from '../interfaces.ts';
 import type { IO, ListenTarget, Wire, WireListener } from '../io/io.ts';
 import { Logger } from '../log.ts';
+import { succeed } from '../maybe.ts';
 import { type Closable, type Home, Stream } from './stream.ts';
 
 const log = new Logger('plait.transport');

@@ -1,0 +1,89 @@
+/**
+ * What the chain of a Deferred is made of: its links, the bits of its state, and the two kinds of others that it deals
+ * with. Internal to `defer` and `inline`, which are to be read first.
+ */
+import { inspect } from 'node:util';
+import type { Deferred } from './defer.ts';
+import type { Failure } from './failure.ts';
+import type { Unhandled } from './unhandled.ts';
+
+/** Waits for a result without changing it. */
+export interface Waiter {
+  /** Given the result, which may be a Failure. Returns a Deferred that it fired by `Deferred.settle`, if any. */
+  resume(result: unknown): Deferred<unknown> | undefined;
+}
+
+/** Cancels by passing it on to what it waits for; the Deferred it belongs to fires later. */
+export interface Relay {
+  /** What is to be cancelled now; undefined if the relay takes note and sees to it. */
+  awaited(): Deferred<unknown> | undefined;
+}
+
+export type Handler = (result: unknown) => unknown;
+
+/**
+ * A link of the chain: calls `ok` with a value, `bad` with a failure. Two values of `bad` mean something else, and then
+ * `ok` is no function: `handOver` gives the result to a Deferred and keeps nothing, `show` shows it to a Waiter.
+ */
+export class Link {
+  readonly ok: unknown;
+  readonly bad: Handler | undefined;
+  next: Link | undefined = undefined;
+
+  constructor(ok: unknown, bad: Handler | undefined) {
+    this.ok = ok;
+    this.bad = bad;
+  }
+}
+
+export const handOver: Handler = () => {};
+export const show: Handler = () => {};
+
+// Bits of #flags. A Deferred that is CALLED and nothing else may run its chain.
+export const CALLED = 1;
+export const RUNNING = 2; // a function of the chain is on the stack: what is added now runs after it
+export const PAUSED = 4; // by pause()
+export const WAITING = 8; // for the Deferred in #result, which will hand its result over
+export const SWALLOW = 16; // cancelled without a canceller: one late result is to be ignored
+export const MAY_NOT_RUN = CALLED | RUNNING | PAUSED | WAITING; // unless of these it is just CALLED
+
+/** What few Deferreds have. */
+export interface Rare {
+  /** How often it is paused. */
+  pauses?: number;
+  /** The failure that somebody awaited, who answers for it from then on. */
+  observed?: Failure;
+  unhandled?: Unhandled;
+  created?: Error;
+  fired?: Error;
+}
+
+/** Where a Deferred was made and fired, as text, if that was written down. */
+export function historyOf(rare: Rare | undefined): string {
+  if (rare === undefined) return '';
+  let text = '';
+  for (const place of [rare.created, rare.fired]) {
+    if (place === undefined) continue;
+    text += `\n${place.message}:\n${(place.stack ?? '').split('\n').slice(2).join('\n')}`;
+  }
+  return text;
+}
+
+/** `fn` if it is a function, else TypeError. */
+export function callable(fn: unknown): Handler {
+  if (typeof fn !== 'function')
+    throw new TypeError(`a callback must be a function, not ${inspect(fn)}`);
+  return fn as Handler;
+}
+
+/** `fn` with the arguments behind the first. (A rest parameter would cost every call an array.) */
+export function bind(fn: unknown, given: IArguments): Handler {
+  const call = callable(fn) as (...all: unknown[]) => unknown;
+  const args = Array.prototype.slice.call(given, 1) as unknown[];
+  return (result) => call(result, ...args);
+}
+
+/** True for a promise, a Deferred of another copy of the package, or anything else that can be waited for. */
+export function isThenable(thing: object): thing is PromiseLike<unknown> {
+  return typeof (thing as { then?: unknown }).then === 'function';
+}

@@ -1,0 +1,45 @@
+/**
+ * Deferreds of what is there already. Twisted: `succeed`, `fail` and `maybeDeferred` of `twisted.internet.defer`.
+ */
+import { Deferred, type Settled } from './defer.ts';
+import { Failure } from './failure.ts';
+
+/** A Deferred that has already succeeded with `value`. */
+export function succeed<T>(value: T): Deferred<T>;
+export function succeed(): Deferred<void>;
+export function succeed<T>(value?: T): Deferred<T | undefined> {
+  const deferred = new Deferred<T | undefined>();
+  deferred.callback(value);
+  return deferred;
+}
+
+/** A Deferred that has already failed with `reason`. */
+export function fail<T = never>(reason: Failure | Error): Deferred<T> {
+  const deferred = new Deferred<T>();
+  deferred.errback(reason);
+  return deferred;
+}
+
+/**
+ * Calls `fn(...args)` and makes a Deferred of whatever comes of it: a Deferred is returned as it is, a promise is
+ * waited for, a value succeeds, a Failure or something thrown fails.
+ *
+ * @example
+ * maybeDeferred(JSON.parse, '{"broken"').addErrback((failure) => failure.trap(SyntaxError).message);
+ */
+export function maybeDeferred<R, A extends unknown[]>(
+  fn: (...args: A) => R,
+  ...args: A
+): Deferred<Settled<R>> {
+  let outcome: unknown;
+  try {
+    outcome = fn(...args);
+  } catch (error) {
+    outcome = new Failure(error);
+  }
+  if (outcome instanceof Deferred) return outcome as never;
+  const deferred = new Deferred<Settled<R>>();
+  Deferred.settle(deferred, outcome);
+  Deferred.run(deferred);
+  return deferred;
+}
