@@ -30,8 +30,9 @@ export class ReceiveBuffer {
   #end = 0;
   /** True while the store was allocated here, so that its spare room may be written to. */
   #owned = false;
-  /** How many of the waiting bytes are known not to begin the delimiter that was last searched for. */
+  /** How many of the waiting bytes are known not to begin the delimiter that was last searched for, and that. */
   #searched = 0;
+  #delimiter: Uint8Array = EMPTY;
 
   /** How many bytes are waiting. */
   get length(): number {
@@ -61,14 +62,24 @@ export class ReceiveBuffer {
     this.#end += chunk.length;
   }
 
-  /** The next `size` bytes, or undefined if fewer are waiting. */
+  /**
+   * The next `size` bytes, or undefined if fewer are waiting.
+   *
+   * @throws RangeError unless `size` is a whole number from 0
+   */
   take(size: number): Buffer | undefined {
+    checkSize(size);
     return size > this.length ? undefined : this.#advance(size, 0);
   }
 
-  /** Whatever is waiting, at most `most` bytes of it; undefined if nothing is. */
+  /**
+   * Whatever is waiting, at most `most` bytes of it; undefined if nothing is.
+   *
+   * @throws RangeError if `most` is negative, or no whole number (Infinity will do)
+   */
   takeSome(most: number): Buffer | undefined {
     const size = Math.min(most, this.length);
+    checkSize(size);
     return size === 0 ? undefined : this.#advance(size, 0);
   }
 
@@ -82,17 +93,26 @@ export class ReceiveBuffer {
    *
    * @param limit how many bytes may stand before the delimiter
    * @param what named in the error, as in `a header line`
-   * @throws LimitExceeded once it is certain that more than `limit` bytes stand before the delimiter
+   * @throws LimitExceeded once it is certain that more than `limit` bytes stand before the delimiter; RangeError for
+   *   an empty delimiter
    */
   takeUntil(delimiter: Uint8Array, limit: number, what = 'a line'): Buffer | undefined {
-    const waiting = this.#store.subarray(this.#start, this.#end);
-    const at = waiting.indexOf(delimiter, this.#searched);
-    if (at < 0) {
+    if (delimiter !== this.#delimiter) {
+      if (delimiter.length === 0) throw new RangeError('a delimiter must have at least one byte');
+      if (Buffer.compare(delimiter, this.#delimiter) !== 0) this.#searched = 0;
+      this.#delimiter = delimiter;
+    }
+    const store = this.#store;
+    // Behind the end there may be room to spare, which is not to be searched.
+    const searchable = this.#end === store.length ? store : store.subarray(0, this.#end);
+    const found = searchable.indexOf(delimiter, this.#start + this.#searched);
+    if (found < 0) {
       // The last bytes may be the beginning of the delimiter, and do not count until it is sure that they are not.
-      this.#searched = Math.max(0, waiting.length - delimiter.length + 1);
+      this.#searched = Math.max(0, this.length - delimiter.length + 1);
       if (this.#searched > limit) throw new LimitExceeded(what, limit);
       return undefined;
     }
+    const at = found - this.#start;
     if (at > limit) throw new LimitExceeded(what, limit);
     return this.#advance(at, delimiter.length);
   }
@@ -113,6 +133,11 @@ export class ReceiveBuffer {
     }
     return taken;
   }
+}
+
+function checkSize(size: number): void {
+  if (!Number.isSafeInteger(size) || size < 0)
+    throw new RangeError(`a number of bytes must be a whole number from 0, not ${size}`);
 }
 
 /**

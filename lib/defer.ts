@@ -341,8 +341,8 @@ export class Deferred<T> implements PromiseLike<T> {
   private rest(): void {
     const result = this.#result;
     const rare = this.#rare;
-    if (result instanceof Failure) {
-      if (rare?.observed === result || rare?.unhandled?.failure === result) return;
+    if (result instanceof Failure && rare?.observed !== result) {
+      if (rare?.unhandled?.failure === result) return;
       if (rare?.unhandled !== undefined) handled(rare.unhandled);
       (this.#rare ??= {}).unhandled = noteUnhandled(result as Failure, historyOf(this.#rare));
     } else if (rare?.unhandled !== undefined) {

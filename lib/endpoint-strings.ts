@@ -20,66 +20,84 @@ import type {
 /** Longer descriptions are refused. */
 const LONGEST = 16 * 1024;
 
+/** One argument, and where it begins. */
+interface Argument {
+  readonly value: string;
+  readonly at: number;
+}
+
 /** The arguments of a description, taken one by one; what is left in the end is a mistake. */
 class Arguments {
   readonly #description: string;
-  readonly #positional: string[];
-  readonly #named: Map<string, string>;
+  readonly #positional: Argument[];
+  readonly #named: Map<string, Argument>;
 
-  constructor(description: string, positional: string[], named: Map<string, string>) {
+  constructor(description: string, positional: Argument[], named: Map<string, Argument>) {
     this.#description = description;
     this.#positional = positional;
     this.#named = named;
   }
 
   /** The argument of that name; or else, where `positional`, the next one without a name. */
-  text(name: string, positional = false): string | undefined {
-    const value = this.#named.get(name);
-    if (value !== undefined) {
-      this.#named.delete(name);
-      return value;
-    }
-    return positional ? this.#positional.shift() : undefined;
+  #take(name: string, positional = false): Argument | undefined {
+    const argument = this.#named.get(name);
+    this.#named.delete(name);
+    return argument ?? (positional ? this.#positional.shift() : undefined);
   }
 
+  #takeNeeded(name: string): Argument {
+    const argument = this.#take(name, true);
+    if (argument === undefined)
+      throw unusable(this.#description, this.#description.length, `there is no ${name}`);
+    return argument;
+  }
+
+  text(name: string): string | undefined {
+    return this.#take(name)?.value;
+  }
+
+  /** What must be there, by its name or without. */
   needed(name: string): string {
-    const value = this.text(name, true);
-    if (value === undefined) throw this.#error(`it has no ${name}`);
-    return value;
+    return this.#takeNeeded(name).value;
+  }
+
+  /** What must be there, as a whole number. */
+  neededInteger(name: string): number {
+    return this.#integer(name, this.#takeNeeded(name), 10);
   }
 
   /** A whole number, in digits of `base` only. */
-  integer(name: string, value: string | undefined, base: 8 | 10 = 10): number | undefined {
-    if (value === undefined) return undefined;
+  integer(name: string, base: 8 | 10 = 10): number | undefined {
+    const argument = this.#take(name);
+    return argument === undefined ? undefined : this.#integer(name, argument, base);
+  }
+
+  #integer(name: string, { value, at }: Argument, base: 8 | 10): number {
     const digits = base === 8 ? /^[0-7]{1,6}$/ : /^[0-9]{1,9}$/;
-    if (!digits.test(value))
-      throw this.#error(`${name} is not a whole number: ${JSON.stringify(value)}`);
+    if (!digits.test(value)) throw this.#error(at, `${name} is no whole number`, value);
     return Number.parseInt(value, base);
   }
 
   /** Seconds, as in `30` or `0.5`. */
   seconds(name: string): number | undefined {
-    const value = this.text(name);
-    if (value === undefined) return undefined;
-    if (!/^[0-9]{1,9}(\.[0-9]{1,9})?$/.test(value)) {
-      throw this.#error(`${name} is not a number of seconds: ${JSON.stringify(value)}`);
-    }
+    const argument = this.#take(name);
+    if (argument === undefined) return undefined;
+    const { value, at } = argument;
+    if (!/^[0-9]{1,9}(\.[0-9]{1,9})?$/.test(value))
+      throw this.#error(at, `${name} is no number of seconds`, value);
     return Number(value);
   }
 
   /** SyntaxError if an argument was not asked for. */
   end(): void {
-    const [name] = this.#named.keys();
-    if (name !== undefined) throw this.#error(`it has no argument called ${JSON.stringify(name)}`);
-    const [extra] = this.#positional;
-    if (extra !== undefined)
-      throw this.#error(`there is one argument too many: ${JSON.stringify(extra)}`);
+    for (const [name, { at }] of this.#named)
+      throw this.#error(at, 'there is no argument of this name', name);
+    for (const { value, at } of this.#positional)
+      throw this.#error(at, 'there is one argument too many', value);
   }
 
-  #error(what: string): SyntaxError {
-    return new SyntaxError(
-      `cannot use the endpoint description ${JSON.stringify(shortened(this.#description))}: ${what}`,
-    );
+  #error(at: number, what: string, value: string): SyntaxError {
+    return unusable(this.#description, at, `${what}: ${JSON.stringify(shortened(value))}`);
   }
 }
 
@@ -87,25 +105,29 @@ function shortened(text: string): string {
   return text.length <= 200 ? text : `${text.slice(0, 200)}…`;
 }
 
+function unusable(description: string, at: number, what: string): SyntaxError {
+  return new SyntaxError(
+    `cannot use the endpoint description ${JSON.stringify(shortened(description))}: at position ${at}, ${what}`,
+  );
+}
+
 /** Cuts a description into its kind and arguments; SyntaxError says where it cannot be understood. */
 function parse(description: string): { kind: string; args: Arguments } {
   if (typeof description !== 'string') {
     throw new TypeError(`an endpoint description is a string, not ${typeof description}`);
   }
-  const bad = (at: number, what: string): SyntaxError =>
-    new SyntaxError(
-      `cannot use the endpoint description ${JSON.stringify(shortened(description))}: ${what} at position ${at}`,
-    );
-  if (description.length > LONGEST) throw bad(LONGEST, `it is longer than ${LONGEST} characters`);
-  const positional: string[] = [];
-  const named = new Map<string, string>();
+  const bad = (at: number, what: string): SyntaxError => unusable(description, at, what);
+  if (description.length > LONGEST)
+    throw bad(LONGEST, `it goes on: ${LONGEST} characters are the most`);
+  const positional: Argument[] = [];
+  const named = new Map<string, Argument>();
   let value = '';
   let name: string | undefined;
   let begin = 0;
   const finish = (next: number): void => {
-    if (name === undefined) positional.push(value);
-    else if (named.has(name)) throw bad(begin, `${JSON.stringify(name)} is given twice`);
-    else named.set(name, value);
+    if (name === undefined) positional.push({ value, at: begin });
+    else if (named.has(name)) throw bad(begin, `${JSON.stringify(shortened(name))} is given twice`);
+    else named.set(name, { value, at: begin });
     value = '';
     name = undefined;
     begin = next;
@@ -114,7 +136,7 @@ function parse(description: string): { kind: string; args: Arguments } {
     const c = description.charAt(at);
     if (c === '\\') {
       at++;
-      if (at === description.length) throw bad(at, 'a backslash ends it');
+      if (at === description.length) throw bad(at - 1, 'a backslash ends it');
       value += description.charAt(at);
     } else if (c === ':') {
       finish(at + 1);
@@ -126,7 +148,7 @@ function parse(description: string): { kind: string; args: Arguments } {
     }
   }
   finish(description.length);
-  const kind = positional.shift()?.toLowerCase() ?? '';
+  const kind = positional.shift()?.value.toLowerCase() ?? '';
   return { kind, args: new Arguments(description, positional, named) };
 }
 
@@ -144,10 +166,10 @@ const SERVERS = new Map<string, Server>([
   [
     'tcp',
     (reactor, args) => {
-      const port = args.integer('port', args.needed('port')) as number;
+      const port = args.neededInteger('port');
       const options = given({
         interface: args.text('interface'),
-        backlog: args.integer('backlog', args.text('backlog')),
+        backlog: args.integer('backlog'),
       });
       args.end();
       return new TCP4ServerEndpoint(reactor, port, options);
@@ -158,8 +180,8 @@ const SERVERS = new Map<string, Server>([
     (reactor, args) => {
       const path = args.needed('address');
       const options = given({
-        mode: args.integer('mode', args.text('mode'), 8),
-        backlog: args.integer('backlog', args.text('backlog')),
+        mode: args.integer('mode', 8),
+        backlog: args.integer('backlog'),
       });
       args.end();
       return new UNIXServerEndpoint(reactor, path, options);
@@ -172,7 +194,7 @@ const CLIENTS = new Map<string, Client>([
     'tcp',
     (reactor, args) => {
       const host = args.needed('host');
-      const port = args.integer('port', args.needed('port')) as number;
+      const port = args.neededInteger('port');
       const bindHost = args.text('bindAddress');
       const options = given({
         timeout: args.seconds('timeout'),

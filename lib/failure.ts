@@ -29,12 +29,12 @@ export class Failure<E extends Error = Error> {
 
   /** @param value the error, or whatever was thrown; of a Failure its value is taken */
   constructor(value: unknown) {
-    this.value = (value instanceof Failure ? value.value : asError(value)) as E;
+    this.value = asError(value) as E;
   }
 
   /** `reason` itself if it is a Failure, else a new one around it. */
   static from(reason: unknown): Failure {
-    return reason instanceof Failure ? (reason as Failure) : new Failure(reason);
+    return isFailure(reason) ? reason : new Failure(reason);
   }
 
   /** The error's class. */
@@ -73,7 +73,8 @@ export class Failure<E extends Error = Error> {
   /** The error's message; never throws. */
   getErrorMessage(): string {
     try {
-      return this.value.message;
+      const { message } = this.value as { message: unknown };
+      return String(message);
     } catch {
       return '(an error whose message cannot be read)';
     }
@@ -107,16 +108,30 @@ export class Failure<E extends Error = Error> {
 }
 
 function matches(error: Error, pattern: ErrorPattern): boolean {
-  if (typeof pattern !== 'string') return error instanceof pattern;
-  return error.name === pattern || (error as { code?: unknown }).code === pattern;
+  try {
+    if (typeof pattern !== 'string') return error instanceof pattern;
+    return error.name === pattern || (error as { code?: unknown }).code === pattern;
+  } catch {
+    return false; // An error that does not let itself be looked at is none of those asked for.
+  }
+}
+
+/** False also for what cannot be told: a Proxy may throw from its traps. */
+function isFailure(thing: unknown): thing is Failure {
+  try {
+    return thing instanceof Failure;
+  } catch {
+    return false;
+  }
 }
 
 /** `thrown` if it is an Error, else an Error that says what was thrown, with it as `cause`. */
 function asError(thrown: unknown): Error {
+  if (isFailure(thrown)) return thrown.value;
   try {
     if (thrown instanceof Error) return thrown;
   } catch {
-    // A Proxy may throw from its traps: then it is no Error that anybody could use.
+    // A Proxy that throws from its traps is no Error that anybody could use.
   }
   return new Error(`thrown value: ${describe(thrown)}`, { cause: thrown });
 }

@@ -2,6 +2,7 @@
  * Several Deferreds waited for together. Twisted: `DeferredList`, `gatherResults` and `race` of
  * `twisted.internet.defer`.
  */
+import type { Relay } from './chain.ts';
 import { Deferred } from './defer.ts';
 import { FailureGroup, FirstError } from './errors.ts';
 import { Failure } from './failure.ts';
@@ -53,20 +54,18 @@ export type DeferredListValue<D extends readonly Deferred<unknown>[], O> = O ext
 class List<D extends readonly Deferred<unknown>[], O extends DeferredListOptions> extends Deferred<
   DeferredListValue<D, O>
 > {
-  readonly #deferreds: readonly Deferred<unknown>[];
-
   constructor(deferreds: D, options?: O) {
-    super();
+    const all = [...deferreds];
+    super(cancelsEach(all) as never);
     const {
       fireOnOneCallback = false,
       fireOnOneErrback = false,
       consumeErrors = false,
     } = options ?? {};
-    this.#deferreds = [...deferreds];
     const outcomes: Outcome<unknown>[] = [];
     let missing = deferreds.length;
     if (missing === 0 && !fireOnOneCallback) this.callback([] as never);
-    for (const [index, deferred] of this.#deferreds.entries()) {
+    for (const [index, deferred] of all.entries()) {
       deferred.addBoth((result: unknown): unknown => {
         const failed = result instanceof Failure;
         outcomes[index] = failed ? [false, result as Failure] : [true, result];
@@ -81,10 +80,21 @@ class List<D extends readonly Deferred<unknown>[], O extends DeferredListOptions
       });
     }
   }
+}
 
-  override cancel(): void {
-    if (!this.called) cancelAll(this.#deferreds);
-  }
+/** Cancels each of them; what waits for them fires when they have. */
+function cancelsEach(deferreds: readonly Deferred<unknown>[]): Relay {
+  // Where one of them waits for the list, its cancellation comes back here.
+  let cancelling = false;
+  return {
+    awaited() {
+      if (cancelling) return undefined;
+      cancelling = true;
+      cancelAll(deferreds);
+      cancelling = false;
+      return undefined;
+    },
+  };
 }
 
 /** The class of {@link DeferredList}, whose type of value depends on the options. */
@@ -132,11 +142,12 @@ export function gatherResults<const D extends readonly Deferred<unknown>[]>(
   options: GatherOptions = {},
 ): Deferred<Values<D>> {
   const { cancelOnError = false, consumeErrors = cancelOnError } = options;
-  const list = new DeferredList(deferreds, { fireOnOneErrback: true, consumeErrors });
+  const all = [...deferreds];
+  const list = new DeferredList(all, { fireOnOneErrback: true, consumeErrors });
   return list.addCallbacks(
     (outcomes) => (outcomes as Outcome<unknown>[]).map(([, value]) => value) as never,
     (failure) => {
-      if (cancelOnError) cancelAll(deferreds, deferreds[failure.trap(FirstError).index]);
+      if (cancelOnError) cancelAll(all, all[failure.trap(FirstError).index]);
       failure.raiseException();
     },
   ) as never;

@@ -59,20 +59,24 @@ export class LogPublisher {
   }
 }
 
-/** The event's text: its format with the fields put in; of a failure, its class and message behind it. */
+/**
+ * The event's text: its format with the fields put in. A field may come from a peer: control characters, which must not
+ * reach a terminal, are shown as `\x1b`, and a field starts no new line.
+ */
 export function formatEvent(event: LogEvent): string {
   const text = event.format.replace(/\{(\w+)\}/g, (whole, name: string) =>
-    Object.hasOwn(event, name) ? show(event[name]) : whole,
+    Object.hasOwn(event, name) ? show(event[name]).replaceAll('\n', '\\n') : whole,
   );
-  // Values may come from a peer: what is not printable must not reach a terminal or start a new line.
   return escapeControls(text);
 }
 
-/** The event on one line: time, namespace, level, text; then a failure's stack. */
+/** The event on one line: time, namespace, level, text; then a failure's stack, no line of which looks like an event. */
 export function eventAsText(event: LogEvent): string {
   const head = `${new Date(event.time * 1000).toISOString()} [${event.namespace}#${event.level}]`;
-  const stack = event.failure === undefined ? '' : `\n${event.failure.getTraceback()}`;
-  return `${head} ${formatEvent(event)}${stack}\n`;
+  const text = `${head} ${formatEvent(event)}\n`;
+  if (event.failure === undefined) return text;
+  const stack = escapeControls(event.failure.getTraceback());
+  return `${text}${stack.replace(/\n(?=\S)/g, '\n    ')}\n`;
 }
 
 function show(value: unknown): string {
@@ -83,6 +87,7 @@ function show(value: unknown): string {
   }
 }
 
+/** All but tabs and line feeds. */
 function escapeControls(text: string): string {
   return text.replace(
     /[\u0000-\u0008\u000b-\u001f\u007f-\u009f]/g,

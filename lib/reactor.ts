@@ -112,14 +112,14 @@ export class Reactor implements IReactorCore, IReactorTime, IReactorTCP, IReacto
     },
     opened: (thing) => {
       this.#open.add(thing);
-      if (thing instanceof Stream) this.events.emit('connected', thing);
+      if (thing instanceof Stream) this.#observed(() => this.events.emit('connected', thing));
     },
     closed: (thing) => {
       this.#open.delete(thing);
-      if (thing instanceof Stream) this.events.emit('disconnected', thing);
+      if (thing instanceof Stream) this.#observed(() => this.events.emit('disconnected', thing));
     },
     listening: (port) => {
-      this.events.emit('listening', port);
+      this.#observed(() => this.events.emit('listening', port));
     },
   };
 
@@ -157,8 +157,14 @@ export class Reactor implements IReactorCore, IReactorTime, IReactorTCP, IReacto
     delay: Seconds,
     fn: (...args: A) => unknown,
     ...args: A
-  ): IDelayedCall {
-    return this.#calls.add(delay, fn, args);
+  ): IDelayedCall;
+  callLater(delay: Seconds, fn: () => unknown): IDelayedCall {
+    // A rest parameter would cost every call an array.
+    return this.#calls.add(
+      delay,
+      fn,
+      arguments.length > 2 ? (Array.prototype.slice.call(arguments, 2) as []) : undefined,
+    );
   }
 
   getDelayedCalls(): IDelayedCall[] {
@@ -173,7 +179,7 @@ export class Reactor implements IReactorCore, IReactorTime, IReactorTCP, IReacto
       return;
     }
     this.#alarm ??= this.#body().alarm(() => this.#pass());
-    this.#alarm.set(next - this.#calls.now());
+    this.#alarm.set(next);
   }
 
   #pass(): void {
@@ -209,8 +215,9 @@ export class Reactor implements IReactorCore, IReactorTime, IReactorTCP, IReacto
         this.#release.push(this.#body().onSignal(name, () => this.#signalled(name)));
     }
     this.#triggers.add('during', 'startup', () => {
+      if (this.#stopped !== stopped) return; // it has crashed meanwhile
       if (this.#state === 'starting') this.#state = 'running';
-      this.events.emit('startup');
+      this.#observed(() => this.events.emit('startup'));
     });
     void this.#triggers.fire('startup');
     return stopped;
@@ -229,15 +236,21 @@ export class Reactor implements IReactorCore, IReactorTime, IReactorTCP, IReacto
       );
     }
     this.#state = 'stopping';
+    const stopped = this.#stopped;
+    // If it crashes meanwhile, what is left of this stop must not touch a later run.
+    const crashed = () => this.#stopped !== stopped;
     this.#home.soon(() => {
-      if (this.#state !== 'stopping') return;
+      if (crashed()) return;
       this.#triggers.add('during', 'shutdown', () => {
+        if (crashed()) return;
         this.#disconnectAll();
-        this.events.emit('shutdown');
+        this.#observed(() => this.events.emit('shutdown'));
       });
       void this.#triggers.fire('shutdown').addCallback(() => {
         // What a connectionLost has asked for in its last turn is still done.
-        this.#home.soon(() => this.#halt());
+        this.#home.soon(() => {
+          if (!crashed()) this.#halt();
+        });
       });
     });
   }
@@ -254,7 +267,6 @@ export class Reactor implements IReactorCore, IReactorTime, IReactorTCP, IReacto
   }
 
   #halt(): void {
-    if (this.#state === 'stopped') return;
     this.#state = 'stopped';
     for (const release of this.#release) release();
     this.#release = [];
@@ -262,6 +274,15 @@ export class Reactor implements IReactorCore, IReactorTime, IReactorTCP, IReacto
     this.#stopped = undefined;
     stopped?.callback();
     reportUnhandledFailures();
+  }
+
+  /** Nothing depends on who listens to the events: what they throw is logged. */
+  #observed(emit: () => void): void {
+    try {
+      emit();
+    } catch (error) {
+      log.failure('a listener of reactor.events failed', new Failure(error));
+    }
   }
 
   #signalled(name: string): void {
@@ -341,7 +362,7 @@ export class Reactor implements IReactorCore, IReactorTime, IReactorTCP, IReacto
     return port;
   }
 
-  /** @throws RangeError for a host, a port or a timeout that cannot be */
+  /** @throws RangeError for a host, a port, a local address or a timeout that cannot be */
   connectTCP(
     host: string,
     port: number,
@@ -352,7 +373,7 @@ export class Reactor implements IReactorCore, IReactorTime, IReactorTCP, IReacto
     checkHost(host);
     checkPort(port, 1);
     if (timeout !== null) checkDelay(timeout, 'timeout');
-    if (bindAddress !== undefined) checkPort(bindAddress.port ?? 0);
+    if (bindAddress !== undefined) checkBindAddress(bindAddress);
     const io = this.#body();
     const dial = (events: ConnectEvents): Attempt =>
       resolved(
@@ -419,6 +440,12 @@ function checkBacklog(backlog: number): void {
   if (!Number.isInteger(backlog) || backlog < 1) {
     throw new RangeError(`backlog must be a whole number from 1, not ${backlog}`);
   }
+}
+
+function checkBindAddress({ host, port = 0 }: { host: string; port?: number }): void {
+  if (host !== '' && !isIPAddress(host))
+    throw new RangeError(`bindAddress.host must be an IP address, not ${JSON.stringify(host)}`);
+  checkPort(port);
 }
 
 /** `path` if a UNIX socket can have it: some system calls would see only what stands before a NUL. */

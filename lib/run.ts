@@ -4,7 +4,7 @@
  */
 import { constants } from 'node:os';
 import type { Deferred } from './defer.ts';
-import { CancelledError, SystemExit } from './errors.ts';
+import { CancelledError, ReactorNotRunning, SystemExit } from './errors.ts';
 import { Failure } from './failure.ts';
 import { Logger } from './log.ts';
 import { maybeDeferred } from './maybe.ts';
@@ -47,12 +47,21 @@ export function react(
   });
   const finished = work.addBoth((result) => {
     if (result instanceof Failure) code = exitCode(result as Failure, reactor.exitSignal);
-    if (!stopping) reactor.stop();
+    if (!stopping) stop(reactor);
   });
   return stopped.addCallback(() => {
     process.exitCode = code;
     return code;
   });
+}
+
+/** Unless main has stopped it itself. */
+function stop(reactor: Reactor): void {
+  try {
+    reactor.stop();
+  } catch (error) {
+    new Failure(error).trap(ReactorNotRunning);
+  }
 }
 
 function exitCode(failure: Failure, signal: string | undefined): number {

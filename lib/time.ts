@@ -36,12 +36,12 @@ const CANCELLED = 2;
 
 /** A call that waits for its time. Made by `callLater`. Twisted: `DelayedCall`. */
 export class DelayedCall implements IDelayedCall {
-  /** When it is in the heap for; never later than when it is really due. */
+  /** What it is in the heap for: a time never later than when it is really due, and its place among calls due then. */
   #time: Seconds;
-  /** How much later than `#time` it is really due, and its place among calls due then. */
-  #putOff: Seconds = 0;
-  #putOffOrder = 0;
   #order: number;
+  /** When it is really due, and its place among calls due then. */
+  #due: Seconds;
+  #dueOrder: number;
   #state: 0 | 1 | 2 = PENDING;
   #queue: CallQueue;
   #fn: ((...args: never[]) => unknown) | undefined;
@@ -56,8 +56,8 @@ export class DelayedCall implements IDelayedCall {
     args: readonly unknown[] | undefined,
   ) {
     this.#queue = queue;
-    this.#time = time;
-    this.#order = order;
+    this.#time = this.#due = time;
+    this.#order = this.#dueOrder = order;
     this.#fn = fn;
     this.#args = args;
   }
@@ -69,7 +69,7 @@ export class DelayedCall implements IDelayedCall {
 
   /** When it is due (or was), on the clock of whoever made it. */
   getTime(): Seconds {
-    return this.#time + this.#putOff;
+    return this.#due;
   }
 
   /**
@@ -132,24 +132,22 @@ export class DelayedCall implements IDelayedCall {
   /** @internal moves it to a later time without touching the heap; false if the time is earlier */
   static putOff(call: DelayedCall, time: Seconds, order: number): boolean {
     if (time < call.#time) return false;
-    call.#putOff = time - call.#time;
-    call.#putOffOrder = order;
+    call.#due = time;
+    call.#dueOrder = order;
     return true;
   }
 
   /** @internal */
   static bringForward(call: DelayedCall, time: Seconds, order: number): void {
-    call.#time = time;
-    call.#putOff = 0;
-    call.#order = order;
+    call.#time = call.#due = time;
+    call.#order = call.#dueOrder = order;
   }
 
   /** @internal takes over the time that it was put off to; false if it was not */
   static settle(call: DelayedCall): boolean {
-    if (call.#putOff === 0) return false;
-    call.#time += call.#putOff;
-    call.#order = call.#putOffOrder;
-    call.#putOff = 0;
+    if (call.#order === call.#dueOrder) return false;
+    call.#time = call.#due;
+    call.#order = call.#dueOrder;
     return true;
   }
 
@@ -256,13 +254,12 @@ export class CallQueue {
   /** @internal */
   static cancelled(queue: CallQueue): void {
     queue.#cancelled++;
-    const heap = queue.#heap;
     if (queue.size === 0) queue.#changed();
-    if (queue.#cancelled > 64 && queue.#cancelled > heap.length / 2) {
-      queue.#heap = heap.filter((call) => call.active());
-      queue.#cancelled -= heap.length - queue.#heap.length;
-      for (let i = (queue.#heap.length >> 1) - 1; i >= 0; i--) queue.#siftDown(i);
-    }
+    if (queue.#cancelled <= 64 || queue.#cancelled <= queue.size) return;
+    queue.#cancelled = 0;
+    queue.#fresh = queue.#fresh?.filter((call) => call.active());
+    queue.#heap = queue.#heap.filter((call) => call.active());
+    for (let i = (queue.#heap.length >> 1) - 1; i >= 0; i--) queue.#siftDown(i);
   }
 
   /** @internal */

@@ -77,7 +77,9 @@ export class SystemEvents {
           void maybeDeferred(trigger.call).addErrback(logged, trigger);
         }
       }
-      this.#events.delete(eventType);
+      // Those that were added meanwhile, and too late, wait for the next time.
+      const left = Object.values(this.#phases(eventType));
+      if (left.every((triggers) => triggers.length === 0)) this.#events.delete(eventType);
     });
   }
 
@@ -101,8 +103,9 @@ function all(deferreds: readonly Deferred<unknown>[]): Deferred<void> {
   const done = new Deferred<void>();
   let missing = deferreds.length;
   for (const deferred of deferreds) {
-    deferred.addBoth(() => {
+    deferred.addBoth((result) => {
       if (--missing === 0) done.callback();
+      return result;
     });
   }
   return done;

@@ -100,7 +100,8 @@ export function reportUnhandledFailures(): void {
 export type UnhandledFailureHook = (unhandled: UnhandledFailure) => void;
 
 const logIt: UnhandledFailureHook = ({ failure, history }) => {
-  log.emit('critical', `unhandled failure in a Deferred{history}`, { failure, history });
+  // The history has lines of its own, which a field would lose.
+  log.emit('critical', `unhandled failure in a Deferred${history}`, { failure, history });
 };
 
 let hook = logIt;

@@ -100,8 +100,9 @@ export interface Attempt {
 
 /** Wakes the brain at a time. */
 export interface Alarm {
-  /** Wakes it in about `delay` seconds: perhaps a little early, never much late. Replaces what was set before. */
-  set(delay: Seconds): void;
+  /** Wakes it at about `time`, on the clock of `now`: perhaps early, never much late. Replaces what was set before. */
+  set(time: Seconds): void;
+  /** Keeps the process alive no longer; whether it still wakes does not matter. */
   clear(): void;
 }
 

@@ -280,30 +280,47 @@ function options(target: ConnectTarget): NetConnectOpts {
 
 class NodeAlarm implements Alarm {
   readonly #wake: () => void;
+  readonly #now: () => Seconds;
   #timer: NodeJS.Timeout | undefined;
+  /** When the timer fires. */
+  #due: Seconds = Infinity;
   #immediate: NodeJS.Immediate | undefined;
 
-  constructor(wake: () => void) {
+  constructor(wake: () => void, now: () => Seconds) {
     this.#wake = wake;
+    this.#now = now;
   }
 
-  set(delay: Seconds): void {
-    this.clear();
+  set(time: Seconds): void {
+    clearImmediate(this.#immediate);
+    this.#immediate = undefined;
+    // To wake too early costs less than to set a timer anew for each call that is asked for and called off.
+    if (this.#timer !== undefined && this.#due <= time) {
+      this.#timer.ref();
+      return;
+    }
+    const delay = time - this.#now();
     if (delay <= 0) {
       this.#immediate = setImmediate(this.#fire);
-    } else {
-      this.#timer = setTimeout(this.#fire, Math.min(Math.ceil(delay * 1000), LONGEST_TIMEOUT_MS));
+      return;
     }
+    clearTimeout(this.#timer);
+    this.#due = time;
+    this.#timer = setTimeout(this.#fire, Math.min(Math.ceil(delay * 1000), LONGEST_TIMEOUT_MS));
   }
 
   clear(): void {
-    clearTimeout(this.#timer);
+    this.#timer?.unref();
     clearImmediate(this.#immediate);
-    this.#timer = this.#immediate = undefined;
+    this.#immediate = undefined;
   }
 
   readonly #fire = (): void => {
-    this.#timer = this.#immediate = undefined;
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    this.#due = Infinity;
+    clearImmediate(this.#immediate);
+    this.#immediate = undefined;
     this.#wake();
   };
 }
@@ -317,7 +334,7 @@ export class NodeIO implements IO {
   }
 
   alarm(wake: () => void): Alarm {
-    return new NodeAlarm(wake);
+    return new NodeAlarm(wake, () => this.now());
   }
 
   soon(fn: () => void): void {
