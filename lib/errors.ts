@@ -21,7 +21,8 @@
  * │  UnsupportedAddressFamily, UnsupportedSocketType, ProcessExitedAlready, PotentialZombieWarning, SystemExit
  * ├─ LimitExceeded                                     a peer sent more than it may
  * ├─ AlreadyCalled, AlreadyCancelled                   a delayed call that is over
- * ├─ AlreadyCalledError, CancelledError, FirstError, NotACoroutineError, QueueOverflow, QueueUnderflow
+ * ├─ AlreadyCalledError, CancelledError, FirstError, NotACoroutineError, QueueOverflow, QueueUnderflow, QueueShutDown,
+ * │  BrokenBarrierError
  * └─ SchedulerError ─ SchedulerStopped;  TaskFinished ─ TaskDone, TaskStopped, TaskFailed;  NotPaused
  *
  * AggregateError ─ FailureGroup                         everything failed
@@ -339,6 +340,12 @@ export class QueueOverflow extends PlaitError {}
 
 /** Too many wait for a `DeferredQueue`. */
 export class QueueUnderflow extends PlaitError {}
+
+/** A queue takes nothing more, and has nothing more to give. */
+export class QueueShutDown extends PlaitError {}
+
+/** A barrier was broken, or reset, while somebody waited at it. */
+export class BrokenBarrierError extends PlaitError {}
 
 /** The Cooperator cannot take the task. */
 export class SchedulerError extends PlaitError {}

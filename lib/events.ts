@@ -1,0 +1,284 @@
+/**
+ * Waiting for something that several wait for: an event, a condition, a barrier, a result. Twisted has none of them;
+ * asyncio: `Event`, `Condition`, `Barrier`; gevent: `Event`, `AsyncResult`.
+ */
+import type { Deferred } from './defer.ts';
+import { AlreadyCalledError, BrokenBarrierError } from './errors.ts';
+import { Failure } from './failure.ts';
+import { type Coroutine, inlineCallbacks } from './inline.ts';
+import { DeferredLock } from './locks.ts';
+import { fail, succeed } from './maybe.ts';
+import { Waiters } from './waiters.ts';
+
+/**
+ * A flag that can be waited for.
+ *
+ * @example
+ * const ready = new DeferredEvent();
+ * ready.wait().addCallback(() => console.log('go'));
+ * ready.set();
+ */
+export class DeferredEvent {
+  #isSet = false;
+  readonly #waiters: Waiters<void> = new Waiters<void>();
+
+  get isSet(): boolean {
+    return this.#isSet;
+  }
+
+  /** Fires everybody who waits; whoever comes later need not wait. */
+  set(): void {
+    if (this.#isSet) return;
+    this.#isSet = true;
+    this.#waiters.fireAll(undefined);
+  }
+
+  /** Whoever comes from now on has to wait. */
+  clear(): void {
+    this.#isSet = false;
+  }
+
+  /** Fires once it is set. */
+  wait(): Deferred<void> {
+    return this.#isSet ? succeed() : this.#waiters.wait(undefined);
+  }
+}
+
+/**
+ * A lock, and waiting inside it for something that its other holders change.
+ *
+ * @example
+ * const stock = new DeferredCondition();
+ * let apples = 0;
+ * const take = inlineCallbacks(function* () {
+ *   yield* stock.acquire();
+ *   try {
+ *     yield* stock.waitFor(() => apples > 0);
+ *     return --apples;
+ *   } finally {
+ *     stock.release();
+ *   }
+ * });
+ */
+export class DeferredCondition {
+  readonly #lock: DeferredLock;
+  readonly #waiters: Waiters<void> = new Waiters<void>();
+
+  /** @param lock shared with others, if it is to be */
+  constructor(lock: DeferredLock = new DeferredLock()) {
+    this.#lock = lock;
+  }
+
+  get locked(): boolean {
+    return this.#lock.locked;
+  }
+
+  /** Fires when the lock is one's own. */
+  acquire(): Deferred<this> {
+    return this.#lock.acquire().addCallback(() => this);
+  }
+
+  release(): void {
+    this.#lock.release();
+  }
+
+  /**
+   * Gives the lock up, waits for `notify`, and fires when the lock is one's own again. That is so too when it fails
+   * because it was cancelled: the holder's `finally` may release.
+   *
+   * @throws RangeError if nobody holds the lock
+   */
+  wait(): Deferred<void> {
+    if (!this.#lock.locked)
+      throw new RangeError('cannot wait for a condition whose lock nobody holds');
+    const notified = this.#waiters.wait(undefined);
+    this.#lock.release();
+    return waitAndLock(notified, this.#lock);
+  }
+
+  /** Waits until `predicate()` is true, asking each time it is notified. Fires with what that returned. */
+  waitFor<R>(predicate: () => R): Deferred<R> {
+    return untilTrue(this, predicate) as Deferred<R>;
+  }
+
+  /**
+   * Wakes the `count` that wait longest.
+   *
+   * @throws RangeError if nobody holds the lock
+   */
+  notify(count = 1): void {
+    if (!this.#lock.locked)
+      throw new RangeError('cannot notify a condition whose lock nobody holds');
+    for (let n = Math.min(count, this.#waiters.size); n > 0; n--) this.#waiters.fireFirst();
+  }
+
+  /** Wakes all who wait. */
+  notifyAll(): void {
+    this.notify(this.#waiters.size);
+  }
+}
+
+/** Whatever happens to the wait, the lock is taken again before it ends; a cancellation meanwhile is kept for then. */
+const waitAndLock = inlineCallbacks(function* (
+  notified: Deferred<void>,
+  lock: DeferredLock,
+): Coroutine<void> {
+  let failure: Failure | undefined;
+  try {
+    yield* notified;
+  } catch (error) {
+    failure = new Failure(error);
+  }
+  for (let locked = false; !locked;) {
+    try {
+      yield* lock.acquire();
+      locked = true;
+    } catch (error) {
+      failure ??= new Failure(error);
+    }
+  }
+  failure?.raiseException();
+});
+
+const untilTrue = inlineCallbacks(function* (
+  condition: DeferredCondition,
+  predicate: () => unknown,
+) {
+  for (;;) {
+    const outcome = predicate();
+    if (outcome !== undefined && outcome !== null && outcome !== false && outcome !== 0)
+      return outcome;
+    yield* condition.wait();
+  }
+});
+
+/**
+ * A place where so many have to come before all go on. It can be used again and again.
+ *
+ * @example
+ * const start = new DeferredBarrier(2);
+ * start.wait().addCallback((place) => console.log(`number ${place} goes on`));
+ * start.wait();
+ */
+export class DeferredBarrier {
+  /** How many have to come. */
+  readonly parties: number;
+  #waiters: Waiters<number, number> = new Waiters<number, number>();
+  #broken = false;
+
+  /** @throws RangeError unless `parties` is a whole number from 1 */
+  constructor(parties: number) {
+    if (!Number.isInteger(parties) || parties < 1) {
+      throw new RangeError(`a barrier needs a whole number of parties from 1, not ${parties}`);
+    }
+    this.parties = parties;
+  }
+
+  /** How many wait. */
+  get waiting(): number {
+    return this.#waiters.size;
+  }
+
+  /** True after `abort`, until `reset`. */
+  get broken(): boolean {
+    return this.#broken;
+  }
+
+  /** Fires with one's place, from 0, when the last has come. Fails with BrokenBarrierError. */
+  wait(): Deferred<number> {
+    if (this.#broken) return fail(new BrokenBarrierError('cannot wait: the barrier is broken'));
+    const place = this.#waiters.size;
+    if (place + 1 < this.parties) return this.#waiters.wait(place);
+    const gone = this.#waiters;
+    this.#waiters = new Waiters<number, number>();
+    for (let index = 0; gone.size > 0; index++) gone.fireFirst(index);
+    return succeed(place);
+  }
+
+  /** Those who wait fail, and the barrier is as new. */
+  reset(): void {
+    this.#broken = false;
+    this.#failAll('the barrier was reset while waiting at it');
+  }
+
+  /** Those who wait and those who come fail, until `reset`. */
+  abort(): void {
+    this.#broken = true;
+    this.#failAll('the barrier was broken while waiting at it');
+  }
+
+  #failAll(message: string): void {
+    this.#waiters.fireAll(new Failure(new BrokenBarrierError(message)));
+  }
+}
+
+/**
+ * A result that several may wait for: each `get` is a Deferred of its own, and cancelling one leaves the others and
+ * the result alone. A Deferred has one chain; this is what to keep where many ask for the same thing.
+ *
+ * @example
+ * const config = new AsyncResult<string>();
+ * config.get().addCallback((text) => console.log('one reads', text));
+ * config.get().addCallback((text) => console.log('another reads', text));
+ * config.set('colour = green');
+ */
+export class AsyncResult<T> {
+  #result: { readonly value: T } | Failure | undefined;
+  readonly #waiters: Waiters<T> = new Waiters<T>();
+
+  /** A result that will be that of `deferred`, which keeps it. */
+  static of<T>(deferred: Deferred<T>): AsyncResult<T> {
+    const result = new AsyncResult<T>();
+    deferred.addCallbacks(
+      (value) => {
+        result.set(value);
+        return value;
+      },
+      (failure) => {
+        result.setFailure(failure);
+      },
+    );
+    return result;
+  }
+
+  /** True once there is a result. */
+  get ready(): boolean {
+    return this.#result !== undefined;
+  }
+
+  /** True once there is a value. */
+  get successful(): boolean {
+    return this.#result !== undefined && !(this.#result instanceof Failure);
+  }
+
+  /** @throws AlreadyCalledError if there is a result already */
+  set(value: T): void {
+    this.#mustBeOpen();
+    this.#result = { value };
+    this.#waiters.fireAll(value);
+  }
+
+  /**
+   * Everybody who waits, and who comes, gets this failure. If nobody ever asks, it goes unreported.
+   *
+   * @throws AlreadyCalledError if there is a result already
+   */
+  setFailure(reason: Failure | Error): void {
+    this.#mustBeOpen();
+    const failure = Failure.from(reason);
+    this.#result = failure;
+    this.#waiters.fireAll(failure);
+  }
+
+  #mustBeOpen(): void {
+    if (this.#result !== undefined)
+      throw new AlreadyCalledError('this AsyncResult has a result already');
+  }
+
+  /** Fires with the result, at once or when it comes. */
+  get(): Deferred<T> {
+    if (this.#result === undefined) return this.#waiters.wait(undefined);
+    if (this.#result instanceof Failure) return fail(this.#result);
+    return succeed(this.#result.value);
+  }
+}
