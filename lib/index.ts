@@ -7,11 +7,13 @@
  * - `address`, `bytes`, `log`, `interfaces`: addresses, received bytes, log events, and every contract.
  * - `defer`: Deferred, a value that is not there yet; `chain` is what it is made of, `maybe` makes one of what is there
  *   already, `unhandled` reports failures that nobody took. `time` is the queue of calls to be made later.
- * - `inline`, `gather`: coroutines, and several Deferreds at once. `protocol`: what users subclass.
+ * - `inline`, `gather`: coroutines, and several Deferreds at once. `locks`, `events`, `queues`: waiting for one another
+ *   (`waiters` is the line in which they wait). `protocol`: what users subclass.
  * - `io/`: the bodies, which alone touch the operating system, below one seam. `transport/`: how a connection lives,
  *   and how it is born.
  * - `reactor`: the object through which a program asks for all of it.
- * - `endpoints`, `endpoint-strings`, `task`, `run`: places to listen and connect, calls in the future, whole programs.
+ * - `endpoints`, `endpoint-strings`, `task`, `cooperate`, `scope`, `run`: places to listen and connect, calls in the
+ *   future, work in small pieces, work that ends together, whole programs.
  *
  * Test doubles are in `plait/testing`, protocols in `plait/protocols/*`.
  */
@@ -34,6 +36,13 @@ export {
   setDebugging,
   type Settled,
 } from './defer.ts';
+export {
+  coiterate,
+  cooperate,
+  CooperativeTask,
+  Cooperator,
+  type CooperatorOptions,
+} from './cooperate.ts';
 export { clientFromString, quoteStringArgument, serverFromString } from './endpoint-strings.ts';
 export {
   connectProtocol,
@@ -48,6 +57,7 @@ export {
   type UNIXServerOptions,
 } from './endpoints.ts';
 export * from './errors.ts';
+export { AsyncResult, DeferredBarrier, DeferredCondition, DeferredEvent } from './events.ts';
 export { type ErrorClass, type ErrorPattern, Failure, type MatchedError } from './failure.ts';
 export {
   DeferredList,
@@ -83,10 +93,19 @@ export {
   type ProtocolClass,
   ServerFactory,
 } from './protocol.ts';
+export { DeferredLock, DeferredSemaphore } from './locks.ts';
 export { fail, maybeDeferred, succeed } from './maybe.ts';
 export { reactor, Reactor, type ReactorEvents } from './reactor.ts';
 export { react, type ReactOptions } from './run.ts';
-export { deferLater } from './task.ts';
+export {
+  DeferredQueue,
+  LifoQueue,
+  PriorityQueue,
+  type QueueOptions,
+  type QueueStore,
+} from './queues.ts';
+export { Scope, scope, type ScopeOptions } from './scope.ts';
+export { deferLater, LoopingCall } from './task.ts';
 export { CallQueue, DelayedCall } from './time.ts';
 export {
   reportUnhandledFailures,

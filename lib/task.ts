@@ -1,8 +1,13 @@
 /**
- * Calls in the future, as Deferreds. Twisted: `twisted.internet.task`.
+ * Calls in the future: one, as a Deferred, and one again and again. Twisted: `deferLater` and `LoopingCall` of
+ * `twisted.internet.task`.
  */
 import { Deferred, type Settled } from './defer.ts';
-import type { IReactorTime, Seconds } from './interfaces.ts';
+import { Failure } from './failure.ts';
+import type { IDelayedCall, IReactorTime, Seconds } from './interfaces.ts';
+import { maybeDeferred } from './maybe.ts';
+import { reactor } from './reactor.ts';
+import { checkDelay } from './time.ts';
 
 /**
  * Calls `fn(...args)` in `delay` seconds and fires with what comes of it; without `fn`, just fires. Cancelling calls
@@ -33,4 +38,158 @@ export function deferLater(
     deferred.callback(undefined);
   });
   return fn === undefined ? deferred : deferred.addCallback(() => fn(...args));
+}
+
+/**
+ * Calls a function again and again, a fixed time apart. If it returns a Deferred or a promise, the next call waits for
+ * that. Calls keep to the rhythm of the start: one that comes late is not made up for, and the next is on time.
+ *
+ * @example
+ * const clock = new Clock();
+ * const ticking = new LoopingCall(() => console.log('tick'));
+ * ticking.clock = clock;
+ * ticking.start(1);   // tick
+ * clock.advance(1);   // tick
+ * ticking.stop();
+ */
+export class LoopingCall<A extends unknown[] = unknown[]> {
+  /** Whose time it goes by; to be set before `start`. Default: the process's reactor. */
+  clock: IReactorTime = reactor;
+  readonly #fn: (...args: A) => unknown;
+  readonly #args: A;
+  #running = false;
+  #interval: Seconds | undefined;
+  #startTime: Seconds = 0;
+  #runAtStart = true;
+  #call: IDelayedCall | undefined;
+  #stopped: Deferred<this> | undefined;
+
+  constructor(fn: (...args: A) => unknown, ...args: A) {
+    this.#fn = fn;
+    this.#args = args;
+  }
+
+  /**
+   * A looping call whose function is given how many calls were due since it was last made: 1, or more after a delay.
+   */
+  static withCount(fn: (count: number) => unknown): LoopingCall<[]> {
+    let last: Seconds | undefined;
+    const loop: LoopingCall<[]> = new LoopingCall<[]>(() => {
+      const now = loop.clock.seconds();
+      const interval = loop.#interval ?? 0;
+      if (interval === 0) {
+        last = now;
+        return fn(1);
+      }
+      const before = last ?? (loop.#runAtStart ? loop.#startTime - interval : loop.#startTime);
+      const elapsed = (time: Seconds): number => Math.trunc((time - loop.#startTime) / interval);
+      const count = elapsed(now) - elapsed(before);
+      if (count <= 0) return undefined;
+      last = now;
+      return fn(count);
+    });
+    return loop;
+  }
+
+  /** True from `start` until `stop`, or until the function fails. */
+  get running(): boolean {
+    return this.#running;
+  }
+
+  /** Seconds between calls; undefined before the first `start`. */
+  get interval(): Seconds | undefined {
+    return this.#interval;
+  }
+
+  /**
+   * Begins. Fires with this when it is stopped; fails with what the function fails with.
+   *
+   * @param interval seconds between calls; 0 for as often as the reactor gets round to it
+   * @param now false to wait for the interval before the first call
+   * @throws Error if it runs already; RangeError for an interval that is negative or not finite
+   */
+  start(interval: Seconds, now = true): Deferred<this> {
+    if (this.#running) throw new Error('cannot start a LoopingCall that is running');
+    this.#interval = checkDelay(interval, 'interval');
+    this.#running = true;
+    this.#runAtStart = now;
+    this.#startTime = this.clock.seconds();
+    const stopped = new Deferred<this>();
+    this.#stopped = stopped;
+    if (now) this.#run();
+    else this.#schedule();
+    return stopped;
+  }
+
+  /**
+   * Ends it. If the function is waiting for something, what `start` returned fires after that.
+   *
+   * @throws Error if it does not run
+   */
+  stop(): void {
+    if (!this.#running) throw new Error('cannot stop a LoopingCall that is not running');
+    this.#running = false;
+    if (this.#call === undefined) return;
+    this.#unschedule();
+    this.#end(this);
+  }
+
+  /**
+   * Skips the next call, and begins a new rhythm now.
+   *
+   * @throws Error if it does not run
+   */
+  reset(): void {
+    if (!this.#running) throw new Error('cannot reset a LoopingCall that is not running');
+    if (this.#call === undefined) return;
+    this.#unschedule();
+    this.#startTime = this.clock.seconds();
+    this.#schedule();
+  }
+
+  /** Stops it if it runs: `using ticking = …`. */
+  [Symbol.dispose](): void {
+    if (this.#running) this.stop();
+  }
+
+  #run(): void {
+    this.#call = undefined;
+    maybeDeferred(this.#fn, ...this.#args).addCallbacks(
+      () => {
+        if (this.#running) this.#schedule();
+        else this.#end(this);
+      },
+      (failure) => {
+        this.#running = false;
+        this.#end(failure);
+      },
+    );
+  }
+
+  #end(result: this | Failure): void {
+    const stopped = this.#stopped;
+    this.#stopped = undefined;
+    if (result instanceof Failure) stopped?.errback(result);
+    else stopped?.callback(result);
+  }
+
+  #unschedule(): void {
+    this.#call?.cancel();
+    this.#call = undefined;
+  }
+
+  /** Asks for the next call: at the next whole multiple of the interval since the start. */
+  #schedule(): void {
+    this.#call = this.clock.callLater(this.#untilNext(this.clock.seconds()), () => {
+      this.#run();
+    });
+  }
+
+  #untilNext(now: Seconds): Seconds {
+    const interval = this.#interval ?? 0;
+    if (interval === 0) return 0;
+    const rest = interval - ((now - this.#startTime) % interval);
+    // A rest that is lost in rounding would ask for the call that has just been made.
+    return now + rest === now ? interval : rest;
+  }
 }

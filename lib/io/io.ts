@@ -8,7 +8,8 @@
  * 1. Nothing is reported from inside a call of the brain's: every event comes in a turn of its own. (A body may report
  *    many events in one turn.)
  * 2. The events of a wire are `wireData` any number of times, then at most one `wireEnd`, and at last exactly one
- *    `wireClosed`, whatever was called and whichever side was first. `wireDrained` may come between any of them.
+ *    `wireClosed`, whatever was called and whichever side was first. `wireDrained` may come between any of them. A wire
+ *    whose both directions have ended is closed.
  * 3. While a wire is paused it reports no data and no end; it does report that it was closed.
  * 4. Bytes are sent in the order in which they were written. `write` never fails: an error is reported by `wireClosed`.
  * 5. A buffer that is written may be sent from where it is, later; a buffer that is reported belongs to the brain, and
@@ -45,9 +46,14 @@ export interface Wire {
   /** Reports no more data until `resume`. */
   pause(): void;
   resume(): void;
+  /** From now on reads and drops what arrives, paused or not; neither data nor an end is reported any more. */
+  discard(): void;
   /** Sends what was written, then tells the other side that no more will come; `ended` is called when that is done. */
   end(ended: () => void): void;
-  /** Sends what was written, and closes. What still arrives is dropped. */
+  /**
+   * Sends what was written, and closes. What arrives is discarded, and must not cost the other side what was sent: a
+   * wire may wait a while for it to fall silent.
+   */
   close(): void;
   /** Closes at once; what is not yet sent is dropped. */
   destroy(): void;
@@ -74,7 +80,7 @@ export interface ListenerEvents {
 
 /** Something that takes connections. */
 export interface WireListener {
-  /** Takes no more connections; those that were taken live on. */
+  /** Takes no more connections, and reports nothing but `closed`; those that were taken live on. */
   close(): void;
 }
 

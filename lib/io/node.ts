@@ -26,6 +26,11 @@ const LONGEST_TIMEOUT_MS = 2 ** 31 - 1;
 /** Pieces written in one turn are copied together up to this many bytes; above it, copying costs more than it saves. */
 const JOIN_BYTES = 16 * 1024;
 
+/** How long a socket that is to be closed waits for the end of a peer that went on sending. */
+const LINGER_MS = 5000;
+
+const NOTHING = Buffer.alloc(0);
+
 const ALREADY_CLOSED = new Set([
   'ERR_STREAM_DESTROYED',
   'ERR_STREAM_WRITE_AFTER_END',
@@ -46,6 +51,12 @@ class NodeWire implements Wire {
   #flushing = false;
   /** How many writes the socket has not called back for. */
   #unwritten = 0;
+  #paused = false;
+  /** The end has come while it was paused. */
+  #endWaits = false;
+  #discarding = false;
+  /** Something has been discarded. */
+  #discarded = false;
 
   constructor(socket: Socket, host: Address, peer: Address) {
     this.#socket = socket;
@@ -70,8 +81,7 @@ class NodeWire implements Wire {
     });
     if (socket.destroyed) return;
     socket.on('end', () => {
-      this.#flush();
-      events.wireEnd();
+      this.endNow();
     });
     socket.on('data', (data: Buffer) => {
       this.#delivering = true;
@@ -79,6 +89,21 @@ class NodeWire implements Wire {
       this.#delivering = false;
       if (this.#gatheredBytes > 0) this.#flush();
     });
+  }
+
+  /** @internal */
+  endNow(): void {
+    this.#endWaits = this.#paused;
+    if (this.#paused || this.#discarding) return;
+    this.#flush();
+    const socket = this.#socket;
+    // For Node a reset that comes close behind the last bytes is an end like any other; a write tells the two apart.
+    if (this.#isTCP && socket.writable && socket.writableLength === 0) socket.write(NOTHING);
+    if (!socket.destroyed && socket.errored === null) this.#events?.wireEnd();
+  }
+
+  get #isTCP(): boolean {
+    return !(this.host instanceof UNIXAddress);
   }
 
   write(data: Uint8Array): void {
@@ -126,11 +151,14 @@ class NodeWire implements Wire {
   };
 
   pause(): void {
+    this.#paused = true;
     this.#socket.pause();
   }
 
   resume(): void {
+    this.#paused = false;
     this.#socket.resume();
+    if (this.#endWaits) process.nextTick(endLater, this);
   }
 
   end(ended: () => void): void {
@@ -140,23 +168,55 @@ class NodeWire implements Wire {
     });
   }
 
+  discard(): void {
+    if (this.#discarding) return;
+    this.#discarding = true;
+    this.#paused = false;
+    this.#socket.removeAllListeners('data');
+    this.#socket.on('data', () => {
+      this.#discarded = true;
+    });
+    this.#socket.resume();
+  }
+
   close(): void {
     this.#flush();
-    // Bytes left unread would make the kernel answer with a reset, which may overtake what we sent last.
-    this.#socket.removeAllListeners('data');
-    this.#socket.resume();
-    this.#socket.destroySoon();
+    this.discard();
+    // To close with bytes unread, or with more to come, makes the kernel send a reset, and drop what it has not sent yet.
+    this.#socket.end(() => setImmediate(closeIfQuiet, this));
+  }
+
+  /** @internal */
+  closeIfQuiet(): void {
+    const socket = this.#socket;
+    if (socket.destroyed) return;
+    if (!this.#discarded) {
+      socket.destroy();
+      return;
+    }
+    // The other side has not known that it talks in vain. By its end it says that it knows, and has all that we sent.
+    const patience = setTimeout(() => socket.destroy(), LINGER_MS);
+    socket.once('close', () => clearTimeout(patience));
   }
 
   destroy(): void {
-    this.#gathered = [];
-    this.#gatheredBytes = 0;
+    this.#dropGathered();
     this.#socket.destroy();
   }
 
   reset(): void {
-    if (!(this.host instanceof UNIXAddress)) this.#socket.resetAndDestroy();
-    this.destroy();
+    this.#dropGathered();
+    const socket = this.#socket;
+    if (!this.#isTCP) socket.destroy();
+    // Node cannot reset a socket while it tells the other side of its end, which it has done by the next turn.
+    else if (socket.writableEnded && !socket.writableFinished && socket.writableLength === 0)
+      socket.once('finish', () => socket.resetAndDestroy());
+    else socket.resetAndDestroy();
+  }
+
+  #dropGathered(): void {
+    this.#gathered = [];
+    this.#gatheredBytes = 0;
   }
 
   setNoDelay(enabled: boolean): void {
@@ -170,6 +230,14 @@ class NodeWire implements Wire {
 
 function flushLater(wire: NodeWire): void {
   wire.flushNow();
+}
+
+function endLater(wire: NodeWire): void {
+  wire.endNow();
+}
+
+function closeIfQuiet(wire: NodeWire): void {
+  wire.closeIfQuiet();
 }
 
 /** Errors by which Node says that we have closed the socket ourselves. */

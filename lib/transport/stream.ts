@@ -59,7 +59,7 @@ export class Stream implements ITCPTransport, WireEvents, Closable {
   #disconnecting = false;
   /** `abortConnection` was called. */
   #aborting = false;
-  /** `loseWriteConnection` was called; `ended` once that has been carried out. */
+  /** `loseWriteConnection` was called; `ended` once that, or `loseConnection`, has been carried out. */
   #writing: 'open' | 'ending' | 'ended' = 'open';
   #producer: IPushProducer | IPullProducer | undefined;
   #streaming = false;
@@ -135,15 +135,14 @@ export class Stream implements ITCPTransport, WireEvents, Closable {
   }
 
   wireClosed(error?: Error): void {
-    this.#lose(
-      new Failure(
-        error === undefined
-          ? new ConnectionDone()
-          : new ConnectionLost(`connection to ${this.#wire.peer} was lost: ${explain(error)}`, {
-              cause: error,
-            }),
-      ),
-    );
+    this.#lose(new Failure(this.#whyClosed(error)));
+  }
+
+  #whyClosed(error: Error | undefined): Error {
+    if (this.#aborting) return new ConnectionAborted();
+    if (error === undefined) return new ConnectionDone();
+    const message = `connection to ${this.#wire.peer} was lost: ${explain(error)}`;
+    return new ConnectionLost(message, { cause: error });
   }
 
   /** The reactor stops, or the peer could not be trusted: it ends now. */
@@ -196,6 +195,7 @@ export class Stream implements ITCPTransport, WireEvents, Closable {
   loseConnection(): void {
     if (!this.#connected || this.#disconnecting) return;
     this.#disconnecting = true;
+    this.#wire.discard();
     // What is written in the rest of this turn is still sent.
     this.#home.soon(() => this.#finishIfSent());
   }
@@ -204,7 +204,6 @@ export class Stream implements ITCPTransport, WireEvents, Closable {
     if (!this.#connected || this.#aborting) return;
     this.#aborting = this.#disconnecting = true;
     this.#wire.reset();
-    this.#home.soon(() => this.#lose(new Failure(new ConnectionAborted())));
   }
 
   loseWriteConnection(): void {
@@ -223,6 +222,7 @@ export class Stream implements ITCPTransport, WireEvents, Closable {
     )
       return;
     if (this.#disconnecting) {
+      this.#writing = 'ended';
       this.#wire.close();
     } else if (this.#writing === 'ending') {
       this.#writing = 'ended';
@@ -232,7 +232,7 @@ export class Stream implements ITCPTransport, WireEvents, Closable {
 
   #writeEnded(): void {
     const protocol = this.#protocol;
-    if (protocol === undefined || !isHalfCloseableProtocol(protocol)) return;
+    if (this.#disconnecting || protocol === undefined || !isHalfCloseableProtocol(protocol)) return;
     try {
       protocol.writeConnectionLost();
     } catch (error) {

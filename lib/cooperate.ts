@@ -1,0 +1,250 @@
+/**
+ * Long work in small pieces: iterators that take turns, a few pieces a turn of the loop, so that nothing else has to
+ * wait long. Twisted: `Cooperator`, `CooperativeTask`, `cooperate` and `coiterate` of `twisted.internet.task`.
+ */
+import { Deferred } from './defer.ts';
+import {
+  NotPaused,
+  SchedulerStopped,
+  TaskDone,
+  TaskFailed,
+  TaskStopped,
+  type PlaitError,
+} from './errors.ts';
+import { Failure } from './failure.ts';
+import type { IDelayedCall, Seconds } from './interfaces.ts';
+import { fail, succeed } from './maybe.ts';
+import { reactor } from './reactor.ts';
+
+/** How long the tasks of a Cooperator may run in one turn. */
+const SLICE: Seconds = 0.01;
+
+/** How often a task is asked for its next piece: until it has no more. */
+type Work = Iterator<unknown>;
+
+/** An iterator that a Cooperator works through. Made by `cooperate`. */
+export class CooperativeTask {
+  readonly #iterator: Work;
+  readonly #cooperator: Cooperator;
+  #pauses = 0;
+  /** What later calls are told; undefined while there is work to do. */
+  #finished: PlaitError | undefined;
+  #outcome: Work | Failure | undefined;
+  #waiting: Deferred<Work>[] = [];
+
+  /** @internal made by {@link Cooperator.cooperate} */
+  constructor(iterator: Work, cooperator: Cooperator) {
+    this.#iterator = iterator;
+    this.#cooperator = cooperator;
+  }
+
+  /**
+   * Fires with the iterator when it has come to its end. Fails with what the iterator throws, with TaskStopped, or with
+   * SchedulerStopped. Each call gives a Deferred of its own.
+   */
+  whenDone(): Deferred<Work> {
+    if (this.#outcome instanceof Failure) return fail(this.#outcome);
+    if (this.#outcome !== undefined) return succeed(this.#outcome);
+    const done = new Deferred<Work>();
+    this.#waiting.push(done);
+    return done;
+  }
+
+  /**
+   * Does nothing more until `resume` was called as often as this.
+   *
+   * @throws TaskDone, TaskStopped, TaskFailed or SchedulerStopped if it is over
+   */
+  pause(): void {
+    this.#mustGoOn();
+    if (++this.#pauses === 1) this.#cooperator.remove(this);
+  }
+
+  /** @throws NotPaused */
+  resume(): void {
+    if (this.#pauses === 0) throw new NotPaused('cannot resume a task that is not paused');
+    if (--this.#pauses === 0 && this.#finished === undefined) this.#cooperator.add(this);
+  }
+
+  /**
+   * Ends it: `whenDone` fails with TaskStopped.
+   *
+   * @throws TaskDone, TaskStopped, TaskFailed or SchedulerStopped if it is over
+   */
+  stop(): void {
+    this.#mustGoOn();
+    const stopped = new TaskStopped('the task was stopped');
+    this.#finish(stopped, new Failure(stopped));
+  }
+
+  #mustGoOn(): void {
+    if (this.#finished !== undefined) throw this.#finished;
+  }
+
+  #finish(finished: PlaitError, outcome: Work | Failure): void {
+    this.#finished = finished;
+    this.#outcome = outcome;
+    this.#cooperator.remove(this);
+    const waiting = this.#waiting;
+    this.#waiting = [];
+    for (const done of waiting) {
+      if (outcome instanceof Failure) done.errback(outcome);
+      else done.callback(outcome);
+    }
+  }
+
+  /** @internal the Cooperator was stopped */
+  abandon(): void {
+    const stopped = new SchedulerStopped('the Cooperator was stopped');
+    this.#finish(stopped, new Failure(stopped));
+  }
+
+  /** @internal does one piece of work */
+  step(): void {
+    let piece: IteratorResult<unknown>;
+    try {
+      piece = this.#iterator.next();
+    } catch (error) {
+      this.#failed(new Failure(error));
+      return;
+    }
+    if (piece.done === true) {
+      this.#finish(new TaskDone('the task has come to its end'), this.#iterator);
+    } else if (piece.value instanceof Deferred) {
+      this.pause();
+      (piece.value as Deferred<unknown>).addCallbacks(
+        () => {
+          this.resume();
+        },
+        (failure) => {
+          if (this.#finished === undefined) this.#failed(failure);
+        },
+      );
+    }
+  }
+
+  #failed(failure: Failure): void {
+    this.#finish(new TaskFailed('the task has failed', { cause: failure.value }), failure);
+  }
+}
+
+/** Options of {@link Cooperator}. */
+export interface CooperatorOptions {
+  /** Called at the beginning of each turn; what it returns says, after each piece, whether the turn is over. */
+  readonly terminationPredicateFactory?: () => () => boolean;
+  /** Asks for the next turn. Default: `reactor.callLater(0, …)`. */
+  readonly scheduler?: (turn: () => void) => IDelayedCall;
+  /** False to do nothing until `start`. Default: true. */
+  readonly started?: boolean;
+}
+
+/**
+ * Works through iterators, a piece of each in turn. What an iterator yields is ignored, unless it is a Deferred, which
+ * is waited for.
+ *
+ * @example
+ * const cooperator = new Cooperator();
+ * cooperator.coiterate((function* () {
+ *   for (let n = 1; n <= 3; n++) yield console.log(n);
+ * })());
+ */
+export class Cooperator {
+  readonly #over: () => () => boolean;
+  readonly #scheduler: (turn: () => void) => IDelayedCall;
+  #started: boolean;
+  #stopped = false;
+  /** In the order of their turns: the first is next. */
+  readonly #tasks: Set<CooperativeTask> = new Set<CooperativeTask>();
+  #call: IDelayedCall | undefined;
+
+  constructor(options: CooperatorOptions = {}) {
+    this.#over = options.terminationPredicateFactory ?? sliceOfTime;
+    this.#scheduler = options.scheduler ?? ((turn) => reactor.callLater(0, turn));
+    this.#started = options.started ?? true;
+  }
+
+  /** Takes an iterator on. */
+  cooperate(iterator: Work): CooperativeTask {
+    const task = new CooperativeTask(iterator, this);
+    this.add(task);
+    return task;
+  }
+
+  /** Takes an iterator on, and fires with it when it has come to its end. */
+  coiterate(iterator: Work): Deferred<Work> {
+    return this.cooperate(iterator).whenDone();
+  }
+
+  /** Begins, or begins again. */
+  start(): void {
+    this.#stopped = false;
+    this.#started = true;
+    this.#schedule();
+  }
+
+  /** Ends: every task that is not paused fails with SchedulerStopped, and so does each one that is added. */
+  stop(): void {
+    this.#stopped = true;
+    for (const task of [...this.#tasks]) task.abandon();
+  }
+
+  get running(): boolean {
+    return this.#started && !this.#stopped;
+  }
+
+  /** @internal */
+  add(task: CooperativeTask): void {
+    if (this.#stopped) {
+      task.abandon();
+      return;
+    }
+    this.#tasks.add(task);
+    this.#schedule();
+  }
+
+  /** @internal */
+  remove(task: CooperativeTask): void {
+    this.#tasks.delete(task);
+    if (this.#tasks.size > 0) return;
+    this.#call?.cancel();
+    this.#call = undefined;
+  }
+
+  #schedule(): void {
+    if (!this.#started || this.#call !== undefined || this.#tasks.size === 0) return;
+    this.#call = this.#scheduler(() => {
+      this.#turn();
+    });
+  }
+
+  #turn(): void {
+    this.#call = undefined;
+    const over = this.#over();
+    do {
+      const [task] = this.#tasks;
+      if (task === undefined) break;
+      // To the end of the line, whatever it does in its step.
+      this.#tasks.delete(task);
+      this.#tasks.add(task);
+      task.step();
+    } while (!over());
+    this.#schedule();
+  }
+}
+
+function sliceOfTime(): () => boolean {
+  const end = reactor.seconds() + SLICE;
+  return () => reactor.seconds() >= end;
+}
+
+let shared: Cooperator | undefined;
+
+/** Takes an iterator on, in the Cooperator that the whole process shares. */
+export function cooperate(iterator: Work): CooperativeTask {
+  return (shared ??= new Cooperator()).cooperate(iterator);
+}
+
+/** Takes an iterator on, in the Cooperator that the whole process shares, and fires with it at its end. */
+export function coiterate(iterator: Work): Deferred<Work> {
+  return cooperate(iterator).whenDone();
+}
