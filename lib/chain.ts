@@ -78,7 +78,7 @@ export function callable(fn: unknown): Handler {
 
 /** `fn` with the arguments behind the first. (A rest parameter would cost every call an array.) */
 export function bind(fn: unknown, given: IArguments): Handler {
-  const call = callable(fn);
+  const call: (...all: unknown[]) => unknown = callable(fn);
   const args = Array.prototype.slice.call(given, 1) as unknown[];
   return (result) => call(result, ...args);
 }
