@@ -2,6 +2,7 @@
  * What the chain of a Deferred is made of: its links, the bits of its state, and the two kinds of others that it deals
  * with. Internal to `defer` and `inline`, which are to be read first.
  */
+import { AsyncResource } from 'node:async_hooks';
 import { inspect } from 'node:util';
 import type { Deferred } from './defer.ts';
 import type { Failure } from './failure.ts';
@@ -69,11 +70,27 @@ export function historyOf(rare: Rare | undefined): string {
   return text;
 }
 
+let keepsContext = false;
+
+/**
+ * Makes callbacks run in the AsyncLocalStorage context in which they were added, from now on; else they run in that of
+ * whoever fires the Deferred. Coroutines and delayed calls keep theirs in any case. It makes a callback about three
+ * times as dear, so it is off by default.
+ */
+export function setKeepContext(on: boolean): void {
+  keepsContext = on;
+}
+
+/** True after `setKeepContext(true)`. */
+export function getKeepContext(): boolean {
+  return keepsContext;
+}
+
 /** `fn` if it is a function, else TypeError. */
 export function callable(fn: unknown): Handler {
   if (typeof fn !== 'function')
     throw new TypeError(`a callback must be a function, not ${inspect(fn)}`);
-  return fn as Handler;
+  return keepsContext ? AsyncResource.bind(fn as Handler, 'plait.callback') : (fn as Handler);
 }
 
 /** `fn` with the arguments behind the first. (A rest parameter would cost every call an array.) */

@@ -11,6 +11,7 @@
  * or `yield*` is observed, never taken; and a failure that nobody has handled is reported exactly once.
  */
 import { inspect } from 'node:util';
+import { noteAwait, showAwaits } from './awaited.ts';
 import {
   bind,
   callable,
@@ -30,9 +31,10 @@ import {
   type Waiter,
   WAITING,
 } from './chain.ts';
-import { AlreadyCalledError, CancelledError, TimeoutError } from './errors.ts';
+import { AlreadyCalledError, CancelledError } from './errors.ts';
 import { Failure } from './failure.ts';
 import type { IReactorTime, Seconds } from './interfaces.ts';
+import { cancelOnAbort, timeOut } from './give-up.ts';
 import { handled, noteUnhandled } from './unhandled.ts';
 
 /** What a callback's return value leaves in the chain: a Deferred's or promise's value, and never a Failure. */
@@ -113,7 +115,8 @@ export class Deferred<T> implements PromiseLike<T> {
    */
   cancel(): void {
     let deferred = this as Deferred<unknown>;
-    for (;;) {
+    let milestone: Deferred<unknown> | undefined;
+    for (let steps = 1; ; steps++) {
       const canceller = deferred.#canceller;
       const next =
         (deferred.#flags & CALLED) !== 0
@@ -121,7 +124,9 @@ export class Deferred<T> implements PromiseLike<T> {
           : canceller !== undefined && typeof canceller !== 'function'
             ? canceller.awaited()
             : deferred.cancelUnfired();
-      if (next === undefined) return;
+      // A coroutine may wait for what waits for it: round and round there is nothing to cancel.
+      if (next === undefined || next === milestone) return;
+      if ((steps & (steps - 1)) === 0) milestone = next;
       deferred = next;
     }
   }
@@ -426,32 +431,12 @@ export class Deferred<T> implements PromiseLike<T> {
     clock: IReactorTime,
     onTimeoutCancel?: (result: T | Failure, timeout: Seconds) => R,
   ): Deferred<T | Settled<R>> {
-    let timedOut = false;
-    const call = clock.callLater(timeout, () => {
-      timedOut = true;
-      this.cancel();
-    });
-    return this.addBoth((result: T | Failure): unknown => {
-      if (call.active()) call.cancel();
-      if (!timedOut) return result;
-      if (onTimeoutCancel !== undefined) return onTimeoutCancel(result, timeout);
-      if (!(result instanceof Failure) || result.check(CancelledError) === undefined) return result;
-      throw new TimeoutError(`not done after ${timeout} seconds`, { cause: result.value });
-    }) as never;
+    return timeOut(this, timeout, clock, onTimeoutCancel) as never;
   }
 
   /** Cancels it when `signal` is aborted. The signal keeps no listener once there is a result. */
   cancelOn(signal: AbortSignal): this {
-    if (signal.aborted) {
-      this.cancel();
-      return this;
-    }
-    const abort = () => this.cancel();
-    signal.addEventListener('abort', abort, { once: true });
-    this.addBoth((result) => {
-      signal.removeEventListener('abort', abort);
-      return result;
-    });
+    cancelOnAbort(this, signal);
     return this;
   }
 
@@ -473,8 +458,10 @@ export class Deferred<T> implements PromiseLike<T> {
     return new Promise<T>((resolve, reject) => {
       Deferred.wait(this, {
         resume(result) {
-          if (result instanceof Failure) reject(result.value as Error);
-          else resolve(result as T);
+          if (result instanceof Failure) {
+            showAwaits(result.value as Error);
+            reject(result.value as Error);
+          } else resolve(result as T);
           return undefined;
         },
       });
@@ -581,11 +568,16 @@ class Wait {
     const deferred = this.#deferred;
     if (!Deferred.isReady(deferred)) return { done: false, value: deferred };
     const result = Deferred.observe(deferred);
-    if (result instanceof Failure) throw result.value;
+    if (result instanceof Failure) {
+      noteAwait(result.value);
+      throw result.value;
+    }
     return { done: true, value: result };
   }
 
+  /** Called from where the coroutine waits, which is noted. */
   throw(error: unknown): never {
+    noteAwait(error);
     throw error;
   }
 

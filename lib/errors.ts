@@ -22,7 +22,7 @@
  * ├─ LimitExceeded                                     a peer sent more than it may
  * ├─ AlreadyCalled, AlreadyCancelled                   a delayed call that is over
  * ├─ AlreadyCalledError, CancelledError, FirstError, NotACoroutineError, QueueOverflow, QueueUnderflow, QueueShutDown,
- * │  BrokenBarrierError
+ * │  BrokenBarrierError, AlreadyTryingToLockError
  * └─ SchedulerError ─ SchedulerStopped;  TaskFinished ─ TaskDone, TaskStopped, TaskFailed;  NotPaused
  *
  * AggregateError ─ FailureGroup                         everything failed
@@ -340,6 +340,9 @@ export class QueueOverflow extends PlaitError {}
 
 /** Too many wait for a `DeferredQueue`. */
 export class QueueUnderflow extends PlaitError {}
+
+/** The file system lock is being waited for already, by the same object. */
+export class AlreadyTryingToLockError extends PlaitError {}
 
 /** A queue takes nothing more, and has nothing more to give. */
 export class QueueShutDown extends PlaitError {}

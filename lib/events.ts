@@ -2,7 +2,7 @@
  * Waiting for something that several wait for: an event, a condition, a barrier, a result. Twisted has none of them;
  * asyncio: `Event`, `Condition`, `Barrier`; gevent: `Event`, `AsyncResult`.
  */
-import type { Deferred } from './defer.ts';
+import { Deferred } from './defer.ts';
 import { AlreadyCalledError, BrokenBarrierError } from './errors.ts';
 import { Failure } from './failure.ts';
 import { type Coroutine, inlineCallbacks } from './inline.ts';
@@ -281,4 +281,24 @@ export class AsyncResult<T> {
     if (this.#result instanceof Failure) return fail(this.#result);
     return succeed(this.#result.value);
   }
+}
+
+/**
+ * A Deferred with the result of `deferred`, which keeps it. Cancelling it leaves `deferred` alone: that goes on, and
+ * somebody else should look at what comes of it. asyncio: `shield`.
+ *
+ * @example
+ * const work = new Deferred<string>();
+ * shield(work).addTimeout(5, new Clock());   // stops the waiting, not the work
+ */
+export function shield<T>(deferred: Deferred<T>): Deferred<T> {
+  const shielded = new Deferred<T>();
+  Deferred.wait(deferred, {
+    resume(result) {
+      if (result instanceof Failure) shielded.errback(result as Failure);
+      else shielded.callback(result as T);
+      return undefined;
+    },
+  });
+  return shielded;
 }

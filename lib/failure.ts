@@ -4,6 +4,7 @@
  * captures are the `stack` that V8 keeps on every Error.
  */
 import { inspect } from 'node:util';
+import { showAwaits } from './awaited.ts';
 
 /** A class of errors, as `instanceof` takes it; abstract ones too. */
 // eslint-disable-next-line @typescript-eslint/no-explicit-any -- the one way to say "a constructor of whatever arguments"
@@ -80,9 +81,10 @@ export class Failure<E extends Error = Error> {
     }
   }
 
-  /** The error's stack and those of its causes, as text; never throws. */
+  /** The error's stack, where coroutines awaited it, and its causes, as text; never throws. */
   getTraceback(): string {
     try {
+      showAwaits(this.value);
       return inspect(this.value);
     } catch {
       return this.toString();

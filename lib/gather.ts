@@ -6,6 +6,7 @@ import type { Relay } from './chain.ts';
 import { Deferred } from './defer.ts';
 import { FailureGroup, FirstError } from './errors.ts';
 import { Failure } from './failure.ts';
+import type { IReactorTime, Seconds } from './interfaces.ts';
 import { Logger } from './log.ts';
 
 const log = new Logger('plait.defer');
@@ -183,4 +184,103 @@ export function race<T>(deferreds: readonly Deferred<T>[]): Deferred<[index: num
     );
   }
   return result;
+}
+
+/** What {@link wait} waits for. */
+export type WaitUntil = 'all' | 'first' | 'firstFailure';
+
+/** Options of {@link wait}. */
+export interface WaitOptions {
+  /** All of them (the default), the first of them, or the first to fail, or all if none does. */
+  readonly until?: WaitUntil;
+  /** Seconds after which it fires with what there is by then. Needs `clock`. */
+  readonly timeout?: Seconds;
+  /** Whose seconds. */
+  readonly clock?: IReactorTime;
+}
+
+/** Which of the Deferreds that {@link wait} was given have their results, each in the order given. */
+export interface Waited<D> {
+  readonly done: D[];
+  readonly pending: D[];
+}
+
+/**
+ * Waits for some of `deferreds`, and fires with who is done and who is pending. It takes no results and cancels
+ * nothing; it never fails. asyncio: `wait`.
+ *
+ * @throws RangeError if there are none; TypeError for a timeout without a clock
+ * @example
+ * const slow = new Deferred<string>();
+ * wait([succeed('quick'), slow], { until: 'first' }).addCallback(({ pending }) => pending.length);   // 1
+ */
+export function wait<D extends Deferred<unknown>>(
+  deferreds: readonly D[],
+  options: WaitOptions = {},
+): Deferred<Waited<D>> {
+  const { until = 'all', timeout, clock } = options;
+  if (deferreds.length === 0) throw new RangeError('cannot wait for no Deferred at all');
+  if (timeout !== undefined && clock === undefined) throw new TypeError('a timeout needs a clock');
+  const done = new Set<D>();
+  const waited = new Deferred<Waited<D>>();
+  const finish = (): void => {
+    if (waited.called) return;
+    waited.callback({
+      done: deferreds.filter((deferred) => done.has(deferred)),
+      pending: deferreds.filter((deferred) => !done.has(deferred)),
+    });
+  };
+  const call = timeout === undefined ? undefined : clock?.callLater(timeout, finish);
+  for (const deferred of new Set(deferreds)) {
+    watch(deferred, (failed) => {
+      done.add(deferred);
+      if (
+        done.size === new Set(deferreds).size ||
+        until === 'first' ||
+        (failed && until === 'firstFailure')
+      )
+        finish();
+    });
+  }
+  return waited.addCallback((result) => {
+    if (call?.active() === true) call.cancel();
+    return result;
+  });
+}
+
+/** Tells when `deferred` has a result, which stays as it is: a failure is still to be handled by its owner. */
+function watch(deferred: Deferred<unknown>, ended: (failed: boolean) => void): void {
+  deferred.addBoth((result) => {
+    ended(result instanceof Failure);
+    return result;
+  });
+}
+
+/**
+ * `deferreds` as they come to have their results: the nth thing that it yields has the result of the nth to be done.
+ * In a coroutine `for (const next of asCompleted(all)) yield* next`; elsewhere `for await`, which gives the values. The
+ * Deferreds keep their values; failures go to what is yielded. asyncio: `as_completed`.
+ */
+export function asCompleted<T>(
+  deferreds: readonly Deferred<T>[],
+): Iterable<Deferred<T>> & AsyncIterable<T> {
+  const results = deferreds.map(() => new Deferred<T>());
+  let next = 0;
+  for (const deferred of deferreds) {
+    deferred.addCallbacks(
+      (value) => {
+        results[next++]?.callback(value);
+        return value;
+      },
+      (failure) => {
+        results[next++]?.errback(failure);
+      },
+    );
+  }
+  return {
+    [Symbol.iterator]: () => results.values(),
+    async *[Symbol.asyncIterator]() {
+      for (const result of results) yield await result;
+    },
+  };
 }

@@ -28,6 +28,7 @@ export {
   UNIXAddress,
 } from './address.ts';
 export { exactly, line, type Parse, ReceiveBuffer, until } from './bytes.ts';
+export { getKeepContext, setKeepContext } from './chain.ts';
 export {
   type Canceller,
   Deferred,
@@ -57,9 +58,17 @@ export {
   type UNIXServerOptions,
 } from './endpoints.ts';
 export * from './errors.ts';
-export { AsyncResult, DeferredBarrier, DeferredCondition, DeferredEvent } from './events.ts';
-export { type ErrorClass, type ErrorPattern, Failure, type MatchedError } from './failure.ts';
 export {
+  AsyncResult,
+  DeferredBarrier,
+  DeferredCondition,
+  DeferredEvent,
+  shield,
+} from './events.ts';
+export { type ErrorClass, type ErrorPattern, Failure, type MatchedError } from './failure.ts';
+export { DeferredFilesystemLock } from './filesystem-lock.ts';
+export {
+  asCompleted,
   DeferredList,
   type DeferredListOptions,
   type DeferredListValue,
@@ -69,8 +78,12 @@ export {
   type Outcomes,
   race,
   type Values,
+  wait,
+  type Waited,
+  type WaitOptions,
+  type WaitUntil,
 } from './gather.ts';
-export { type Coroutine, ensureDeferred, inlineCallbacks } from './inline.ts';
+export { type Coroutine, ensureDeferred, inlineCallbacks, withSignal } from './inline.ts';
 export type * from './interfaces.ts';
 export {
   eventAsText,

@@ -9,14 +9,16 @@
 import { AsyncResource } from 'node:async_hooks';
 import { isThenable, type Relay, type Waiter } from './chain.ts';
 import { Deferred, type Settled } from './defer.ts';
-import { NotACoroutineError } from './errors.ts';
+import { CancelledError, NotACoroutineError } from './errors.ts';
 import { Failure } from './failure.ts';
+import { Logger } from './log.ts';
+
+const log = new Logger('plait.defer');
 
 /**
  * A generator that can be run as a coroutine. It may yield Deferreds, promises and other coroutines, which are waited
- * for; anything else is sent straight back.
+ * for; a Failure is thrown; anything else is sent straight back.
  */
-
 export type Coroutine<R> = Generator<unknown, R>;
 
 /** Nobody waits for the end of a coroutine's resource. */
@@ -85,14 +87,19 @@ class Run extends AsyncResource implements Waiter, Relay {
     Deferred.wait(awaited, this);
     if (!this.#cancelled) return;
     this.#cancelled = false;
-    awaited.cancel();
+    try {
+      awaited.cancel();
+    } catch (error) {
+      // Whoever cancelled has gone on, and whoever resumes is not to blame.
+      log.failure('a canceller failed', new Failure(error));
+    }
   }
 }
 
 /** What is waited for when `thing` is yielded; undefined if it is just a value. */
 function adopted(thing: object): Deferred<unknown> | undefined {
-  if (isCoroutine(thing)) return ensureDeferred(thing);
   try {
+    if (isCoroutine(thing)) return ensureDeferred(thing);
     if (isThenable(thing)) return Deferred.fromPromise(thing);
   } catch (error) {
     const failed = new Deferred<unknown>();
@@ -165,4 +172,30 @@ export function ensureDeferred(thing: unknown): Deferred<unknown> {
   if (typeof thing === 'object' && thing !== null && isThenable(thing))
     return Deferred.fromPromise(thing);
   throw new NotACoroutineError(`not a Deferred, a coroutine or a promise: ${typeof thing}`);
+}
+
+/**
+ * Calls `fn` with an AbortSignal that is aborted when the Deferred is cancelled, and waits for the promise that it
+ * returns. The Deferred then has what the promise comes to after that. The other way round, `Deferred.cancelOn` cancels
+ * when a signal says so.
+ *
+ * @example
+ * const page = withSignal((signal) => fetch('data:,hello', { signal }));
+ * page.addCallback((response) => response.text()).addCallback(console.log);
+ */
+export function withSignal<R>(fn: (signal: AbortSignal) => PromiseLike<R>): Deferred<Awaited<R>> {
+  const controller = new AbortController();
+  let promise: PromiseLike<R>;
+  try {
+    promise = fn(controller.signal);
+  } catch (error) {
+    const failed = new Deferred<Awaited<R>>();
+    failed.errback(new Failure(error));
+    return failed;
+  }
+  return Deferred.fromPromise(promise, {
+    abort: () => {
+      controller.abort(new CancelledError());
+    },
+  });
 }

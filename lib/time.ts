@@ -7,6 +7,7 @@
  * order in which they were asked for; a call that is put off stays where it is in the heap until it comes up (so that
  * `reset` on each byte received costs nothing); a cancelled call stays too, until more than half of the heap is.
  */
+import { AsyncResource } from 'node:async_hooks';
 import { AlreadyCalled, AlreadyCancelled } from './errors.ts';
 import { Failure } from './failure.ts';
 import type { IDelayedCall, Seconds } from './interfaces.ts';
@@ -30,12 +31,18 @@ function show(value: unknown): string {
   return typeof value === 'string' ? JSON.stringify(value) : String(value);
 }
 
+/** Nobody waits for the end of a call's resource. */
+const RESOURCE_OPTIONS = { requireManualDestroy: true } as const;
+
 const PENDING = 0;
 const CALLED = 1;
 const CANCELLED = 2;
 
-/** A call that waits for its time. Made by `callLater`. Twisted: `DelayedCall`. */
-export class DelayedCall implements IDelayedCall {
+/**
+ * A call that waits for its time, and is made in the AsyncLocalStorage context in which it was asked for. Made by
+ * `callLater`. Twisted: `DelayedCall`.
+ */
+export class DelayedCall extends AsyncResource implements IDelayedCall {
   /** What it is in the heap for: a time never later than when it is really due, and its place among calls due then. */
   #time: Seconds;
   #order: number;
@@ -55,6 +62,7 @@ export class DelayedCall implements IDelayedCall {
     fn: (...args: never[]) => unknown,
     args: readonly unknown[] | undefined,
   ) {
+    super('plait.delayed-call', RESOURCE_OPTIONS);
     this.#queue = queue;
     this.#time = this.#due = time;
     this.#order = this.#dueOrder = order;
@@ -110,7 +118,7 @@ export class DelayedCall implements IDelayedCall {
     if (this.#state === PENDING) this.cancel();
   }
 
-  toString(): string {
+  override toString(): string {
     const state = ['pending', 'called', 'cancelled'][this.#state] ?? '';
     const name = this.#fn?.name;
     return `<DelayedCall ${state}${name === undefined || name === '' ? '' : ` ${name}`} at ${this.getTime()}>`;
@@ -158,8 +166,8 @@ export class DelayedCall implements IDelayedCall {
     call.#state = CALLED;
     call.#fn = call.#args = undefined;
     try {
-      if (args === undefined) fn();
-      else fn(...args);
+      if (args === undefined) call.runInAsyncScope(fn);
+      else call.runInAsyncScope(fn, undefined, ...args);
     } catch (error) {
       log.failure('a delayed call failed', new Failure(error));
     }
@@ -236,10 +244,11 @@ export class CallQueue {
   runDue({ includeNew = false }: { includeNew?: boolean } = {}): void {
     const nested = this.#fresh !== undefined;
     if (!includeNew && !nested) this.#fresh = [];
-    const now = this.now();
+    const start = this.now();
     for (
       let call = this.#first();
-      call !== undefined && call.getTime() <= now;
+      // A call may itself move a Clock on.
+      call !== undefined && call.getTime() <= (includeNew ? this.now() : start);
       call = this.#first()
     ) {
       this.#pop();

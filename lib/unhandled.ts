@@ -4,6 +4,7 @@
  * reported merely because a turn has passed: to start two things and then wait for one after the other is legal.
  * Twisted: `DebugInfo.__del__`.
  */
+import { showAwaits } from './awaited.ts';
 import type { Failure } from './failure.ts';
 import { Logger } from './log.ts';
 
@@ -75,8 +76,24 @@ function watchFresh(): void {
   for (const unhandled of batch) {
     if (unhandled.state === 'over') continue;
     unhandled.state = 'watched';
+    letGo(unhandled.failure.value);
     notes.add(unhandled.note);
     collected.register(unhandled, unhandled.note, unhandled);
+  }
+}
+
+/**
+ * V8 keeps the receivers of the calls on an Error's stack until that is made into text. The Deferred whose callback
+ * threw the Error is among them, and would never be collected.
+ */
+function letGo(error: unknown, depth = 0): void {
+  try {
+    if (!(error instanceof Error) || depth > 10) return;
+    showAwaits(error);
+    Reflect.get(error, 'stack');
+    letGo(error.cause, depth + 1);
+  } catch {
+    // Whatever its getters throw, the failure is reported: in the end, when the process exits.
   }
 }
 

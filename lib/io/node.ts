@@ -3,7 +3,7 @@
  */
 import { lookup } from 'node:dns';
 import { chmodSync } from 'node:fs';
-import { connect, createServer, type NetConnectOpts, type Server, type Socket } from 'node:net';
+import { connect, createServer, type NetConnectOpts, type Server, Socket } from 'node:net';
 import { performance } from 'node:perf_hooks';
 import { type Address, ipAddress, UNIXAddress } from '../address.ts';
 import type { Seconds } from '../interfaces.ts';
@@ -27,7 +27,7 @@ const LONGEST_TIMEOUT_MS = 2 ** 31 - 1;
 const JOIN_BYTES = 16 * 1024;
 
 /** How long a socket that is to be closed waits for the end of a peer that went on sending. */
-const LINGER_MS = 5000;
+const LINGER_MS = 2000;
 
 const NOTHING = Buffer.alloc(0);
 
@@ -51,6 +51,8 @@ class NodeWire implements Wire {
   #flushing = false;
   /** How many writes the socket has not called back for. */
   #unwritten = 0;
+  /** A write has failed: the other side takes nothing more, and the socket is closed when all is read. */
+  #broken = false;
   #paused = false;
   /** The end has come while it was paused. */
   #endWaits = false;
@@ -66,6 +68,42 @@ class NodeWire implements Wire {
     socket.on('error', (error) => {
       this.#error ??= error;
     });
+    this.#outliveFailedWrites();
+  }
+
+  /**
+   * Where a write fails, Node destroys the socket at once, and with it what the other side sent before it went away:
+   * often the reason. So the stream is not told, and the socket is closed when that has been read.
+   */
+  #outliveFailedWrites(): void {
+    const socket = this.#socket;
+    const write = socket._write.bind(socket);
+    const writev = socket._writev?.bind(socket);
+    // A stream has one write under way at a time, so one function can stand for the callback of each.
+    let done: (error?: Error | null) => void;
+    const told = (error?: Error | null): void => {
+      if (error) this.#writeFailed(error);
+      done();
+    };
+    socket._write = (chunk, encoding, callback) => {
+      done = callback;
+      if (this.#broken) done();
+      else write(chunk, encoding, told);
+    };
+    socket._writev = (chunks, callback) => {
+      done = callback;
+      if (this.#broken) done();
+      else writev?.(chunks, told);
+    };
+  }
+
+  #writeFailed(error: NodeJS.ErrnoException): void {
+    this.#error ??= error;
+    this.#broken = true;
+    const { readableEnded } = this.#socket;
+    // After these two an end or an error is certain to be read.
+    const certain = error.code === 'EPIPE' || error.code === 'ECONNRESET';
+    if (!certain || readableEnded || this.#paused || this.#discarding) this.#socket.destroy();
   }
 
   get bufferedBytes(): number {
@@ -99,7 +137,8 @@ class NodeWire implements Wire {
     const socket = this.#socket;
     // For Node a reset that comes close behind the last bytes is an end like any other; a write tells the two apart.
     if (this.#isTCP && socket.writable && socket.writableLength === 0) socket.write(NOTHING);
-    if (!socket.destroyed && socket.errored === null) this.#events?.wireEnd();
+    if (this.#broken) socket.destroy();
+    else if (!socket.destroyed) this.#events?.wireEnd();
   }
 
   get #isTCP(): boolean {
@@ -107,7 +146,7 @@ class NodeWire implements Wire {
   }
 
   write(data: Uint8Array): void {
-    if (data.length === 0) return;
+    if (data.length === 0 || this.#broken) return;
     this.#gathered.push(data);
     this.#gatheredBytes += data.length;
     if (this.#delivering || this.#flushing) return;
@@ -145,14 +184,14 @@ class NodeWire implements Wire {
   }
 
   readonly #written = (): void => {
-    if (--this.#unwritten === 0 && this.#gatheredBytes === 0 && !this.#socket.destroyed) {
-      this.#events?.wireDrained();
-    }
+    const sent = --this.#unwritten === 0 && this.#gatheredBytes === 0;
+    if (sent && !this.#broken && !this.#socket.destroyed) this.#events?.wireDrained();
   };
 
   pause(): void {
     this.#paused = true;
-    this.#socket.pause();
+    if (this.#broken) this.#socket.destroy();
+    else this.#socket.pause();
   }
 
   resume(): void {
@@ -172,6 +211,7 @@ class NodeWire implements Wire {
     if (this.#discarding) return;
     this.#discarding = true;
     this.#paused = false;
+    if (this.#broken) this.#socket.destroy();
     this.#socket.removeAllListeners('data');
     this.#socket.on('data', () => {
       this.#discarded = true;
@@ -245,13 +285,26 @@ function isOurOwn(error: NodeJS.ErrnoException): boolean {
   return ALREADY_CLOSED.has(error.code ?? '');
 }
 
-function tcpWire(socket: Socket): NodeWire {
-  const { localAddress = '', localPort = 0, remoteAddress = '', remotePort = 0 } = socket;
+/** @param host the other end, as we know it: where that is gone already, the kernel does not say any more */
+function tcpWire(socket: Socket, host: string, port: number): NodeWire {
+  const any = host.includes(':') ? '::' : '0.0.0.0';
+  const { localAddress = any, localPort = 0, remoteAddress = host, remotePort = port } = socket;
   return new NodeWire(
     socket,
     ipAddress('TCP', localAddress, localPort),
     ipAddress('TCP', remoteAddress, remotePort),
   );
+}
+
+/** How many bytes the path of a UNIX socket may have. Node cuts longer ones off, and uses what is left. */
+const LONGEST_PATH = process.platform === 'linux' ? 107 : 103;
+
+/** What is wrong with a target before the operating system is asked. */
+function targetError(target: ListenTarget | ConnectTarget): Error | undefined {
+  if (!('path' in target) || Buffer.byteLength(target.path) <= LONGEST_PATH) return undefined;
+  return Object.assign(new Error(`a socket's path has at most ${LONGEST_PATH} bytes`), {
+    code: 'ENAMETOOLONG',
+  });
 }
 
 class NodeListener implements WireListener {
@@ -264,22 +317,24 @@ class NodeListener implements WireListener {
     this.#events = events;
     const unix = 'path' in target ? new UNIXAddress(target.path) : undefined;
     this.#server = createServer({ allowHalfOpen: true, noDelay: true }, (socket) => {
-      // A client may be gone before we hear of it; then there is no address, and nothing to serve.
-      if (unix === undefined && socket.remoteAddress === undefined) socket.destroy();
-      else
-        events.accepted(
-          unix === undefined ? tcpWire(socket) : new NodeWire(socket, unix, new UNIXAddress(null)),
-        );
+      const { remoteAddress, remotePort = 0 } = socket;
+      if (unix !== undefined) events.accepted(new NodeWire(socket, unix, new UNIXAddress(null)));
+      else if (remoteAddress !== undefined)
+        events.accepted(tcpWire(socket, remoteAddress, remotePort));
+      // The client is gone before we have heard of it: there is no address, and nobody to serve.
+      else socket.destroy();
     });
-    this.#server.on('error', (error) => {
-      if (this.#over || this.#listening) return;
-      this.#over = true;
-      events.failed(error);
-    });
+    this.#server.on('error', (error) => this.#failed(error));
     this.#server.on('listening', () => {
       if (this.#over) return;
+      try {
+        if ('path' in target) chmodSync(target.path, target.mode);
+      } catch (error) {
+        this.#server.close();
+        this.#failed(error as Error);
+        return;
+      }
       this.#listening = true;
-      if ('path' in target) chmodSync(target.path, target.mode);
       const bound = this.#server.address();
       events.listening(
         typeof bound === 'object' && bound !== null
@@ -287,7 +342,15 @@ class NodeListener implements WireListener {
           : new UNIXAddress(bound),
       );
     });
-    this.#server.listen(target);
+    const error = targetError(target);
+    if (error === undefined) this.#server.listen(target);
+    else process.nextTick(() => this.#failed(error));
+  }
+
+  #failed(error: Error): void {
+    if (this.#over || this.#listening) return;
+    this.#over = true;
+    this.#events.failed(error);
   }
 
   close(): void {
@@ -306,8 +369,11 @@ class NodeAttempt implements Attempt {
   #over = false;
 
   constructor(target: ConnectTarget, events: ConnectEvents) {
-    const unix = 'path' in target ? new UNIXAddress(target.path) : undefined;
-    const socket = connect({ ...options(target), allowHalfOpen: true });
+    const error = targetError(target);
+    const socket =
+      error === undefined
+        ? connect({ ...options(target), allowHalfOpen: true })
+        : new Socket().destroy(error);
     this.#socket = socket;
     const failed = (error: Error): void => {
       if (this.#over) return;
@@ -320,7 +386,9 @@ class NodeAttempt implements Attempt {
       if (this.#over) return;
       this.#over = true;
       const wire =
-        unix === undefined ? tcpWire(socket) : new NodeWire(socket, new UNIXAddress(null), unix);
+        'path' in target
+          ? new NodeWire(socket, new UNIXAddress(null), new UNIXAddress(target.path))
+          : tcpWire(socket, target.host, target.port);
       socket.off('error', failed);
       events.connected(wire);
     });

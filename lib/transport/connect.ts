@@ -134,7 +134,7 @@ export class Connector implements IConnector, Closable {
   #connected(wire: Wire): void {
     this.#attemptEnded();
     this.#state = 'connected';
-    let protocol: IProtocol | null;
+    let protocol: IProtocol | null | undefined;
     try {
       protocol = this.#factory.buildProtocol(wire.peer);
     } catch (error) {
@@ -149,8 +149,9 @@ export class Connector implements IConnector, Closable {
     }
     const stream = new Stream(this.#home, wire, (reason) => this.#lost(reason));
     this.#stream = stream;
-    if (protocol !== null) stream.begin(protocol);
-    else stream.refuse();
+    // A function that returns nothing refuses too, as in Python.
+    if (protocol == null) stream.refuse();
+    else stream.begin(protocol);
   }
 
   #lost(reason: Failure): void {

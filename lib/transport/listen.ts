@@ -4,7 +4,7 @@
  */
 import type { Address } from '../address.ts';
 import { Deferred } from '../defer.ts';
-import { CannotListenError, ConnectionDone, NotListeningError } from '../errors.ts';
+import { CannotListenError, NotListeningError } from '../errors.ts';
 import { Failure } from '../failure.ts';
 import type { IListeningPort, IProtocol, IProtocolFactory } from '../interfaces.ts';
 import type { IO, ListenTarget, Wire, WireListener } from '../io/io.ts';
@@ -26,10 +26,13 @@ export class Port implements IListeningPort, Closable, AsyncDisposable {
   #state: State = 'closed';
   #listener: WireListener | undefined;
   #address: Address | undefined;
-  /** How the latest attempt to listen ended. */
+  /** How the latest attempt to listen ended; undefined while it is going on. */
   #outcome: Failure | 'listening' | undefined;
   #readers: Deferred<IListeningPort>[] = [];
+  /** Somebody has asked how it ended. */
+  #looked = false;
   #stopped: Deferred<void>[] = [];
+  #factoryStarted = false;
 
   constructor(home: Home, io: IO, target: ListenTarget, factory: IProtocolFactory) {
     this.#home = home;
@@ -41,6 +44,7 @@ export class Port implements IListeningPort, Closable, AsyncDisposable {
   /** Each look gives a Deferred of its own, so that several may wait. */
   get ready(): Deferred<IListeningPort> {
     const ready = new Deferred<IListeningPort>();
+    this.#looked = true;
     if (this.#outcome === undefined) this.#readers.push(ready);
     else if (this.#outcome === 'listening') ready.callback(this);
     else ready.errback(this.#outcome);
@@ -51,7 +55,8 @@ export class Port implements IListeningPort, Closable, AsyncDisposable {
     if (this.#state !== 'closed')
       throw new Error(`cannot start to listen: the port is ${this.#state}`);
     this.#state = 'binding';
-    this.#outcome = undefined;
+    this.#outcome = this.#listener = this.#address = undefined;
+    this.#looked = false;
     this.#home.opened(this);
     this.#listener = this.#io.listen(this.#target, {
       listening: (address) => {
@@ -67,6 +72,7 @@ export class Port implements IListeningPort, Closable, AsyncDisposable {
         this.#closed();
       },
     });
+    this.#closeListener();
   }
 
   #cannotListen(error: Error): CannotListenError {
@@ -80,28 +86,26 @@ export class Port implements IListeningPort, Closable, AsyncDisposable {
     try {
       this.#factory.doStart();
     } catch (error) {
-      log.failure('startFactory failed', new Failure(error));
-      this.#listener?.close();
-      this.#failed(error as Error);
+      const failure = new Failure(error);
+      log.failure('startFactory failed', failure);
+      this.#close(failure);
       return;
     }
-    this.#state = 'listening';
-    this.#outcome = 'listening';
+    this.#factoryStarted = true;
+    this.#state = this.#outcome = 'listening';
     this.#home.listening(this);
     for (const reader of this.#takeReaders()) reader.callback(this);
   }
 
   #failed(error: Error): void {
-    this.#state = 'closed';
-    this.#home.closed(this);
     const failure = new Failure(error);
     this.#outcome = failure;
-    const readers = this.#takeReaders();
     // Nobody may ever look; a port that does not listen is not to go unnoticed.
-    if (readers.length === 0)
-      log.failure('a port could not listen, and nobody looked at its ready', failure, 'error');
-    for (const reader of readers) reader.errback(failure);
-    this.#fireStopped();
+    this.#home.soon(() => {
+      if (!this.#looked)
+        log.failure('a port could not listen, and nobody looked at its ready', failure, 'error');
+    });
+    this.#over(failure);
   }
 
   #takeReaders(): Deferred<IListeningPort>[] {
@@ -115,7 +119,7 @@ export class Port implements IListeningPort, Closable, AsyncDisposable {
       wire.destroy();
       return;
     }
-    let protocol: IProtocol | null;
+    let protocol: IProtocol | null | undefined;
     try {
       protocol = this.#factory.buildProtocol(wire.peer);
     } catch (error) {
@@ -123,7 +127,8 @@ export class Port implements IListeningPort, Closable, AsyncDisposable {
       wire.destroy();
       return;
     }
-    if (protocol === null) wire.close();
+    // A function that returns nothing refuses too, as in Python.
+    if (protocol == null) wire.close();
     else new Stream(this.#home, wire).begin(protocol);
   }
 
@@ -131,45 +136,43 @@ export class Port implements IListeningPort, Closable, AsyncDisposable {
     if (this.#state === 'closed') return succeed();
     const stopped = new Deferred<void>();
     this.#stopped.push(stopped);
-    if (this.#state === 'binding') this.#abandon();
-    else if (this.#state === 'listening') {
-      this.#state = 'closing';
-      this.#listener?.close();
-    }
+    if (this.#state !== 'closing')
+      this.#close(new Failure(this.#cannotListen(new NotListeningError('the port was stopped'))));
     return stopped;
   }
 
-  /** Stopped before it was bound: whoever waits for it hears so. */
-  #abandon(): void {
+  /** @param why what whoever waits for it to listen is told */
+  #close(why: Failure): void {
     this.#state = 'closing';
-    this.#listener?.close();
-    const failure = new Failure(
-      this.#cannotListen(new NotListeningError('the port was stopped before it was bound')),
-    );
-    this.#outcome = failure;
-    for (const reader of this.#takeReaders()) reader.errback(failure);
+    this.#outcome = why;
+    this.#closeListener();
+  }
+
+  /** There is no listener yet where the body has reported something before it returned one. */
+  #closeListener(): void {
+    if (this.#state === 'closing') this.#listener?.close();
   }
 
   /** The listener is closed. */
   #closed(): void {
-    if (this.#state !== 'closing') return;
-    const wasListening = this.#outcome === 'listening';
-    this.#state = 'closed';
-    this.#home.closed(this);
-    this.#outcome ??= new Failure(new ConnectionDone());
-    if (wasListening) {
+    if (this.#factoryStarted) {
+      this.#factoryStarted = false;
       try {
         this.#factory.doStop();
       } catch (error) {
         log.failure('stopFactory failed', new Failure(error));
       }
     }
-    this.#fireStopped();
+    this.#over(this.#outcome as Failure);
   }
 
-  #fireStopped(): void {
+  /** It does not listen, for the reason given. */
+  #over(why: Failure): void {
+    this.#state = 'closed';
+    this.#home.closed(this);
     const stopped = this.#stopped;
     this.#stopped = [];
+    for (const reader of this.#takeReaders()) reader.errback(why);
     for (const deferred of stopped) deferred.callback();
   }
 

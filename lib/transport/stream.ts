@@ -313,7 +313,7 @@ export class Stream implements ITCPTransport, WireEvents, Closable {
     this.#prodding = true;
     this.#home.soon(() => {
       this.#prodding = false;
-      if (this.#producer === undefined || this.#wire.bufferedBytes > 0) return;
+      if (this.#producer === undefined || this.#aborting || this.#wire.bufferedBytes > 0) return;
       if (!this.#streaming || this.#producerPaused) this.#resumeProducer();
     });
   }
