@@ -3,13 +3,14 @@
  * resetting are the same in life and in tests. It has no timer of its own: somebody tells it what time it is.
  * Twisted: the time part of `twisted.internet.base.ReactorBase`, and `DelayedCall`.
  *
- * A binary heap by (due time, order of the request). Three rules for editors: calls due at the same time run in the
+ * A heap by due time and order of the request. Three rules for editors: calls due at the same time run in the
  * order in which they were asked for; a call that is put off stays where it is in the heap until it comes up (so that
  * `reset` on each byte received costs nothing); a cancelled call stays too, until more than half of the heap is.
  */
 import { AsyncResource } from 'node:async_hooks';
 import { AlreadyCalled, AlreadyCancelled } from './errors.ts';
 import { Failure } from './failure.ts';
+import { TimeHeap } from './heap.ts';
 import type { IDelayedCall, Seconds } from './interfaces.ts';
 import { Logger } from './log.ts';
 
@@ -43,12 +44,11 @@ const CANCELLED = 2;
  * `callLater`. Twisted: `DelayedCall`.
  */
 export class DelayedCall extends AsyncResource implements IDelayedCall {
-  /** What it is in the heap for: a time never later than when it is really due, and its place among calls due then. */
-  #time: Seconds;
-  #order: number;
-  /** When it is really due, and its place among calls due then. */
+  /** Its place in the heap, never later than when it is really due. */
+  #place: Seconds;
+  /** When it is really due, and its order among calls due then. */
   #due: Seconds;
-  #dueOrder: number;
+  #order: number;
   #state: 0 | 1 | 2 = PENDING;
   #queue: CallQueue;
   #fn: ((...args: never[]) => unknown) | undefined;
@@ -64,8 +64,8 @@ export class DelayedCall extends AsyncResource implements IDelayedCall {
   ) {
     super('plait.delayed-call', RESOURCE_OPTIONS);
     this.#queue = queue;
-    this.#time = this.#due = time;
-    this.#order = this.#dueOrder = order;
+    this.#place = this.#due = time;
+    this.#order = order;
     this.#fn = fn;
     this.#args = args;
   }
@@ -132,31 +132,23 @@ export class DelayedCall extends AsyncResource implements IDelayedCall {
     }
   }
 
-  /** @internal true if `a` comes before `b` in the heap */
-  static before(a: DelayedCall, b: DelayedCall): boolean {
-    return a.#time < b.#time || (a.#time === b.#time && a.#order < b.#order);
-  }
-
-  /** @internal moves it to a later time without touching the heap; false if the time is earlier */
-  static putOff(call: DelayedCall, time: Seconds, order: number): boolean {
-    if (time < call.#time) return false;
+  /** @internal changes when it is due; true if its place in the heap may stay as it is until it comes up */
+  static move(call: DelayedCall, time: Seconds, order: number): boolean {
     call.#due = time;
-    call.#dueOrder = order;
-    return true;
+    call.#order = order;
+    if (time >= call.#place) return true;
+    call.#place = time;
+    return false;
   }
 
-  /** @internal */
-  static bringForward(call: DelayedCall, time: Seconds, order: number): void {
-    call.#time = call.#due = time;
-    call.#order = call.#dueOrder = order;
+  /** @internal its order among calls due at the same time */
+  static order(call: DelayedCall): number {
+    return call.#order;
   }
 
-  /** @internal takes over the time that it was put off to; false if it was not */
-  static settle(call: DelayedCall): boolean {
-    if (call.#order === call.#dueOrder) return false;
-    call.#time = call.#due;
-    call.#order = call.#dueOrder;
-    return true;
+  /** @internal it has come up: its place is to be that at which it is really due */
+  static settle(call: DelayedCall): void {
+    call.#place = call.#due;
   }
 
   /** @internal makes the call; what it throws is logged */
@@ -187,7 +179,7 @@ export class DelayedCall extends AsyncResource implements IDelayedCall {
 export class CallQueue {
   /** What time it is. */
   readonly now: () => Seconds;
-  #heap: DelayedCall[] = [];
+  readonly #heap: TimeHeap<DelayedCall> = new TimeHeap<DelayedCall>();
   /** How many of the calls in the heap (and in `#fresh`) have been cancelled. */
   #cancelled = 0;
   #order = 0;
@@ -229,12 +221,12 @@ export class CallQueue {
 
   /** How many calls wait. */
   get size(): number {
-    return this.#heap.length + (this.#fresh?.length ?? 0) - this.#cancelled;
+    return this.#heap.size + (this.#fresh?.length ?? 0) - this.#cancelled;
   }
 
   /** The calls that wait, in no order. */
   pending(): DelayedCall[] {
-    return [...this.#heap, ...(this.#fresh ?? [])].filter((call) => call.active());
+    return [...this.#heap.things(), ...(this.#fresh ?? [])].filter((call) => call.active());
   }
 
   /**
@@ -251,7 +243,7 @@ export class CallQueue {
       call !== undefined && call.getTime() <= (includeNew ? this.now() : start);
       call = this.#first()
     ) {
-      this.#pop();
+      this.#heap.pop();
       DelayedCall.run(call);
     }
     if (nested || this.#fresh === undefined) return;
@@ -267,84 +259,37 @@ export class CallQueue {
     if (queue.#cancelled <= 64 || queue.#cancelled <= queue.size) return;
     queue.#cancelled = 0;
     queue.#fresh = queue.#fresh?.filter((call) => call.active());
-    queue.#heap = queue.#heap.filter((call) => call.active());
-    for (let i = (queue.#heap.length >> 1) - 1; i >= 0; i--) queue.#siftDown(i);
+    queue.#heap.filter((call) => call.active());
   }
 
   /** @internal */
   static move(queue: CallQueue, call: DelayedCall, time: Seconds): void {
     const order = queue.#order++;
-    if (DelayedCall.putOff(call, time, order)) return;
-    DelayedCall.bringForward(call, time, order);
-    // Bringing forward is rare enough to look for its place.
-    const at = queue.#heap.indexOf(call);
-    if (at < 0) return; // it waits for the end of the pass that is going on
-    queue.#siftUp(at);
-    if (queue.#heap[0] === call) queue.#changed();
+    if (DelayedCall.move(call, time, order)) return;
+    // During a pass it may not be in the heap yet.
+    if (queue.#heap.bringForward(call, time, order) && queue.#heap.first === call) queue.#changed();
   }
 
   #insert(call: DelayedCall): void {
-    this.#heap.push(call);
-    this.#siftUp(this.#heap.length - 1);
-    if (this.#heap[0] === call) this.#changed();
+    DelayedCall.settle(call);
+    this.#heap.push(call.getTime(), DelayedCall.order(call), call);
+    if (this.#heap.first === call) this.#changed();
   }
 
   /** The call that is really due first, after the cancelled and the put-off ones on top have found their places. */
   #first(): DelayedCall | undefined {
     for (;;) {
-      const first = this.#heap[0];
+      const { first } = this.#heap;
       if (first === undefined) return undefined;
       if (!first.active()) {
-        this.#pop();
+        this.#heap.pop();
         this.#cancelled--;
-      } else if (DelayedCall.settle(first)) {
-        this.#siftDown(0);
+      } else if (this.#heap.firstOrder !== DelayedCall.order(first)) {
+        DelayedCall.settle(first);
+        this.#heap.putOffFirst(first.getTime(), DelayedCall.order(first));
       } else {
         return first;
       }
     }
-  }
-
-  #pop(): void {
-    const last = this.#heap.pop();
-    if (last === undefined || this.#heap.length === 0) return;
-    this.#heap[0] = last;
-    this.#siftDown(0);
-  }
-
-  #siftUp(from: number): void {
-    const heap = this.#heap;
-    const call = heap[from] as DelayedCall;
-    let at = from;
-    while (at > 0) {
-      const up = (at - 1) >> 1;
-      const parent = heap[up] as DelayedCall;
-      if (!DelayedCall.before(call, parent)) break;
-      heap[at] = parent;
-      at = up;
-    }
-    heap[at] = call;
-  }
-
-  #siftDown(from: number): void {
-    const heap = this.#heap;
-    const size = heap.length;
-    const call = heap[from] as DelayedCall;
-    let at = from;
-    for (;;) {
-      let down = 2 * at + 1;
-      if (down >= size) break;
-      if (
-        down + 1 < size &&
-        DelayedCall.before(heap[down + 1] as DelayedCall, heap[down] as DelayedCall)
-      ) {
-        down++;
-      }
-      const child = heap[down] as DelayedCall;
-      if (!DelayedCall.before(child, call)) break;
-      heap[at] = child;
-      at = down;
-    }
-    heap[at] = call;
   }
 }
