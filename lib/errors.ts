@@ -429,7 +429,6 @@ const CONNECT_ERRORS: ReadonlyMap<string, ConnectErrorClass> = new Map<string, C
 export function getConnectError(cause: Error, destination: string): Error {
   if (cause instanceof PlaitError) return cause;
   const { code = '', syscall } = cause as ErrorDetails;
-  const Class =
-    syscall === 'bind' ? ConnectBindError : (CONNECT_ERRORS.get(code) ?? ConnectError);
+  const Class = syscall === 'bind' ? ConnectBindError : (CONNECT_ERRORS.get(code) ?? ConnectError);
   return new Class(`cannot connect to ${destination}: ${explain(cause)}`, { cause });
 }

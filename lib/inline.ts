@@ -21,7 +21,7 @@ const log = new Logger('plait.defer');
  */
 export type Coroutine<R> = Generator<unknown, R>;
 
-/** Nobody waits for the end of a coroutine's resource. */
+/** Its end is told when the coroutine ends, so it need not be watched for collection. */
 const RESOURCE_OPTIONS = { requireManualDestroy: true } as const;
 
 /** A generator being run, in the AsyncLocalStorage context of whoever called it. */
@@ -63,12 +63,10 @@ class Run extends AsyncResource implements Waiter, Relay {
             ? sent.throwExceptionIntoGenerator(run.#generator)
             : run.#generator.next(sent);
       } catch (error) {
-        Deferred.settle(run.deferred, new Failure(error));
-        return run.deferred;
+        return run.end(new Failure(error));
       }
       if (outcome.done === true) {
-        Deferred.settle(run.deferred, outcome.value);
-        return run.deferred;
+        return run.end(outcome.value);
       }
       sent = outcome.value;
       if (typeof sent !== 'object' || sent === null) continue;
@@ -80,6 +78,12 @@ class Run extends AsyncResource implements Waiter, Relay {
       }
       sent = Deferred.observe(awaited);
     }
+  }
+
+  private end(result: unknown): Deferred<unknown> {
+    this.emitDestroy();
+    Deferred.settle(this.deferred, result);
+    return this.deferred;
   }
 
   private wait(awaited: Deferred<unknown>): void {

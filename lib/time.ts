@@ -32,7 +32,7 @@ function show(value: unknown): string {
   return typeof value === 'string' ? JSON.stringify(value) : String(value);
 }
 
-/** Nobody waits for the end of a call's resource. */
+/** Its end is told when the call has been made or cancelled, so it need not be watched for collection. */
 const RESOURCE_OPTIONS = { requireManualDestroy: true } as const;
 
 const PENDING = 0;
@@ -87,6 +87,7 @@ export class DelayedCall extends AsyncResource implements IDelayedCall {
    */
   cancel(): void {
     this.#mustBePending('cancelled');
+    this.emitDestroy();
     this.#state = CANCELLED;
     this.#fn = this.#args = undefined;
     CallQueue.cancelled(this.#queue);
@@ -163,6 +164,7 @@ export class DelayedCall extends AsyncResource implements IDelayedCall {
     } catch (error) {
       log.failure('a delayed call failed', new Failure(error));
     }
+    call.emitDestroy();
   }
 }
 

@@ -1,0 +1,203 @@
+/**
+ * `getPage` and `request`: a page for a URL. Checks what is asked for, makes the connection, follows redirects, and
+ * keeps the time. Each request has a connection of its own, without cookies, without proxy, without decompression.
+ * Twisted: `twisted.web.client.getPage`, which was removed there since it could not keep credentials to their origin.
+ */
+import {
+  ConnectError,
+  ConnectingCancelledError,
+  Failure,
+  SSLError,
+  TCP4ClientEndpoint,
+  connectProtocol,
+  inlineCallbacks,
+  maybeDeferred,
+  reactor as processReactor,
+  type Coroutine,
+  type Deferred,
+  type ErrorDetails,
+  type IReactorTCP,
+  type IReactorTime,
+  type IStreamClientEndpoint,
+  type Seconds,
+  type TCPClientOptions,
+} from 'plait';
+import {
+  HTTPError,
+  InfiniteRedirection,
+  PageRedirect,
+  RequestCancelled,
+  RequestNotSent,
+  RequestTimedOut,
+} from './errors.ts';
+import { Exchange, type ExchangeLimits } from './exchange.ts';
+import { checkedLimit } from './grammar.ts';
+import type { Request, Response } from './message.ts';
+import { isRedirect, redirected } from './redirect.ts';
+import { makeRequest, nameOf, type RequestParts } from './request.ts';
+
+/** Options of {@link getPage} and {@link request}. */
+export interface RequestOptions extends RequestParts, ExchangeLimits {
+  /** Makes the connections and tells the time. Default: the process's own. */
+  readonly reactor?: IReactorTime & IReactorTCP;
+  /**
+   * Seconds for all of it, from the look-up of the host's name to the last byte, with all redirects; null for no end.
+   * Default: 60.
+   */
+  readonly timeout?: Seconds | null;
+  /** Seconds for a connection to be made, each time. Default: 30. */
+  readonly connectTimeout?: Seconds;
+  /** The local address, and port if it matters, to connect from. */
+  readonly bindAddress?: { readonly host: string; readonly port?: number };
+  /** False to take a redirect as the answer. Default: true. */
+  readonly followRedirect?: boolean;
+  /** How many redirects may follow one another. Default: 20. */
+  readonly redirectLimit?: number;
+  /** Cancels the request when it is aborted. */
+  readonly signal?: AbortSignal;
+}
+
+const TIMEOUT: Seconds = 60;
+const CONNECT_TIMEOUT: Seconds = 30;
+const REDIRECT_LIMIT = 20;
+
+/**
+ * Fetches a page: fires with the body of the response, once all of it is there.
+ *
+ * Fails with HTTPError for a status other than 200 to 299, with PageRedirect or one of its kin for a redirect that was
+ * not followed, and else as {@link request} does. Every error says which request failed, and how. Cancelling closes
+ * the connection at once. Twisted: `twisted.web.client.getPage`.
+ *
+ * @example
+ * getPage('http://127.0.0.1:8000/').addCallbacks(
+ *   (page) => console.log(`${page.length} bytes`),
+ *   (failure) => console.log(failure.getErrorMessage()),
+ * );
+ */
+export function getPage(url: string | URL, options: RequestOptions = {}): Deferred<Buffer> {
+  return request(url, options).addCallback((response) => {
+    if (response.code >= 200 && response.code <= 299) return response.body;
+    if (isRedirect(response))
+      throw new PageRedirect(response, 'a redirect, which was not to be followed');
+    throw new HTTPError(response);
+  });
+}
+
+/**
+ * Sends a request: fires with the response, whatever its status, once all of it is there.
+ *
+ * Redirects are followed unless `followRedirect` is false. It never throws, but fails
+ * - with RangeError, TypeError or a RequestNotSent for arguments that make no request;
+ * - with the ConnectError of the class that `connectTCP` fails with where no connection can be made;
+ * - with RequestTransmissionFailed, ResponseNeverReceived, ResponseFailed or PartialDownloadError, by how far it came;
+ * - with InfiniteRedirection, RedirectWithNoLocation or RedirectRefused;
+ * - with RequestTimedOut, a TimeoutError, or RequestCancelled, a CancelledError; with SSLError for https.
+ *
+ * Twisted: `Agent.request` with `RedirectAgent` and `readBody`.
+ */
+export function request(url: string | URL, options: RequestOptions = {}): Deferred<Response> {
+  return maybeDeferred(begin, url, options);
+}
+
+function begin(url: string | URL, options: RequestOptions): Deferred<Response> {
+  const { reactor = processReactor, signal } = options;
+  const timeout = options.timeout === null ? null : seconds('timeout', options.timeout ?? TIMEOUT);
+  const settings: Settings = {
+    reactor,
+    connection: {
+      timeout: seconds('connectTimeout', options.connectTimeout ?? CONNECT_TIMEOUT),
+      ...(options.bindAddress && { bindAddress: options.bindAddress }),
+    },
+    limits: options,
+    redirectLimit: checkedLimit('redirectLimit', options.redirectLimit, REDIRECT_LIMIT),
+  };
+  if (signal !== undefined && !((signal as unknown) instanceof AbortSignal)) {
+    throw new TypeError(`signal must be an AbortSignal, not ${typeof signal}`);
+  }
+  const first = makeRequest(url, options);
+  if (signal?.aborted === true) throw cancelled(first, signal.reason);
+  const response =
+    options.followRedirect === false ? perform(first, settings) : follow(first, settings);
+  if (timeout !== null) response.addTimeout(timeout, reactor, timedOut);
+  return signal === undefined ? response : response.cancelOn(signal);
+}
+
+/** What the arguments come to, but for the request. */
+interface Settings {
+  readonly reactor: IReactorTCP;
+  readonly connection: TCPClientOptions;
+  readonly limits: ExchangeLimits;
+  readonly redirectLimit: number;
+}
+
+function seconds(name: string, value: Seconds): Seconds {
+  if (typeof value === 'number' && value >= 0 && value < Infinity) return value;
+  throw new RangeError(
+    `${name} must be a finite number of seconds from 0 upwards, not ${String(value)}`,
+  );
+}
+
+/** After the time has passed the request was cancelled; the failure that came of it says how far it had come. */
+function timedOut(result: Response | Failure, timeout: Seconds): Response | Failure {
+  const cause = result instanceof Failure ? result.check(RequestCancelled) : undefined;
+  if (cause === undefined) return result;
+  const { method, url, phase } = cause;
+  throw new RequestTimedOut(timeout, { method, url, phase, cause });
+}
+
+function cancelled({ method, url }: Request, cause: unknown): RequestCancelled {
+  return new RequestCancelled({ method, url: url.href, phase: 'preparing', cause });
+}
+
+/** Sends the request, and those that the redirects in answer to it ask for. */
+const follow = inlineCallbacks(function* (first: Request, settings: Settings): Coroutine<Response> {
+  let request = first;
+  for (let redirects = 0; ; redirects++) {
+    const response = yield* perform(request, settings);
+    const next = redirected(request, response);
+    if (next === undefined) return response;
+    if (redirects === settings.redirectLimit) {
+      throw new InfiniteRedirection(
+        response,
+        `more than ${redirects} redirects, the first from ${nameOf(first)}`,
+      );
+    }
+    request = next;
+  }
+});
+
+/** Sends one request, on a connection of its own. */
+const perform = inlineCallbacks(function* (
+  request: Request,
+  settings: Settings,
+): Coroutine<Response> {
+  const exchange = new Exchange(request, settings.limits);
+  try {
+    yield* connectProtocol(endpointFor(request, settings), exchange);
+  } catch (error) {
+    throw notConnected(request, error as Error);
+  }
+  return yield* exchange.response;
+});
+
+/** Where to send it: for now over TCP alone. */
+function endpointFor({ url }: Request, { reactor, connection }: Settings): IStreamClientEndpoint {
+  if (url.protocol === 'https:')
+    throw new SSLError('https is not supported yet: this version has no TLS');
+  const host = url.hostname.replace(/^\[(.*)\]$/, '$1');
+  return new TCP4ClientEndpoint(reactor, host, url.port === '' ? 80 : Number(url.port), connection);
+}
+
+/** The error for the caller: of the same class where it is a ConnectError, so that it can be told by that. */
+function notConnected(request: Request, cause: Error): Error {
+  const details = {
+    method: request.method,
+    url: request.url.href,
+    phase: 'connecting',
+    cause,
+  } as const;
+  if (cause instanceof ConnectingCancelledError) return new RequestCancelled(details);
+  if (!(cause instanceof ConnectError)) return new RequestNotSent(cause.message, details);
+  const Class = cause.constructor as new (message: string, details: ErrorDetails) => ConnectError;
+  return new Class(`${nameOf(request)}: ${cause.message}`, { cause });
+}

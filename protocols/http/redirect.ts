@@ -1,0 +1,93 @@
+/**
+ * What follows a redirect: the next request, made from the one that was sent and the response to it. It does no I/O
+ * and counts nothing. Twisted: `RedirectAgent` and `BrowserLikeRedirectAgent` of `twisted.web.client`.
+ *
+ * Methods change as browsers have it (RFC 9110 section 15.4): 303 makes a GET of anything but HEAD, 301 and 302 make a
+ * GET of a POST, 307 and 308 repeat method and body. A URL is resolved against the one that answered. What belongs to
+ * one origin (scheme, host and port) never goes to another.
+ */
+import { RedirectRefused, RedirectWithNoLocation, quoted } from './errors.ts';
+import { Headers } from './headers.ts';
+import type { Request, Response } from './message.ts';
+import { isHTTP, parseURL, schemeOf, withoutCredentials } from './request.ts';
+
+const REDIRECTS = new Set([301, 302, 303, 307, 308]);
+
+/** True if the response says to look elsewhere. */
+export function isRedirect(response: Response): boolean {
+  return REDIRECTS.has(response.code);
+}
+
+/**
+ * The request that a redirect asks for; undefined if the response is none.
+ *
+ * @throws RedirectWithNoLocation, RedirectRefused
+ */
+export function redirected(request: Request, response: Response): Request | undefined {
+  if (!isRedirect(response)) return undefined;
+  const url = locationOf(request, response);
+  const toGet =
+    response.code === 303
+      ? request.method !== 'HEAD'
+      : response.code < 303 && request.method === 'POST';
+  const method = toGet ? 'GET' : request.method;
+  const body = toGet ? undefined : request.body;
+  const headers = new Headers();
+  const sameOrigin = url.origin === request.url.origin;
+  for (const [name, value] of request.headers) {
+    const key = name.toLowerCase();
+    if (key === 'host' && !sameOrigin) headers.addRawHeader(name, url.host);
+    else if ((sameOrigin || HARMLESS.has(key)) && !(toGet && isOfBody(key)))
+      headers.addRawHeader(name, value);
+  }
+  return { method, url, headers, body };
+}
+
+function locationOf(request: Request, response: Response): URL {
+  const locations = response.headers.getRawHeaders('location');
+  const [location] = locations;
+  if (location === undefined || location === '') {
+    throw new RedirectWithNoLocation(response, 'a redirect that does not say where to');
+  }
+  const refuse = (problem: string, options?: ErrorOptions) => {
+    const text = `a redirect to ${quoted(withoutCredentials(location), 200)} was not followed: ${problem}`;
+    return new RedirectRefused(response, text, options);
+  };
+  if (locations.length > 1) throw refuse(`there are ${locations.length} Locations`);
+  const scheme = schemeOf(location);
+  if (scheme !== undefined && !isHTTP(scheme))
+    throw refuse(`the scheme ${quoted(scheme)} is not supported`);
+  let url: URL;
+  try {
+    url = parseURL(escaped(location), request.url);
+  } catch (error) {
+    throw refuse((error as Error).message, { cause: error });
+  }
+  if (url.username !== '' || url.password !== '') throw refuse('there are credentials in it');
+  return url;
+}
+
+/** Bytes beyond ASCII, which servers send though they should not, as `%` and two digits: they keep their meaning. */
+function escaped(location: string): string {
+  return location.replace(/[\x80-\xff]/g, (c) => `%${c.charCodeAt(0).toString(16)}`);
+}
+
+/**
+ * All that another origin gets to see. It is a list of what may pass, so that a header that carries a secret under
+ * whatever name stays behind. What describes the body goes where the body goes.
+ */
+const HARMLESS = new Set([
+  'accept',
+  'accept-language',
+  'connection',
+  'content-encoding',
+  'content-language',
+  'content-length',
+  'content-type',
+  'user-agent',
+]);
+
+/** True for headers that make no sense without a body. */
+function isOfBody(key: string): boolean {
+  return key.startsWith('content-') || key === 'digest' || key === 'expect' || key === 'trailer';
+}
