@@ -225,8 +225,8 @@ export class UNIXServerEndpoint implements IStreamServerEndpoint {
 
 /** Options of TCP client endpoints. */
 export interface TCPClientOptions {
-  /** Seconds until an attempt fails with TimeoutError. Default: 30. */
-  readonly timeout?: Seconds;
+  /** Seconds until an attempt fails with TimeoutError; null for never. Default: 30. */
+  readonly timeout?: Seconds | null;
   /** The local address, and port if it matters, to connect from. */
   readonly bindAddress?: { readonly host: string; readonly port?: number };
 }

@@ -38,6 +38,7 @@ const RESOURCE_OPTIONS = { requireManualDestroy: true } as const;
 const PENDING = 0;
 const CALLED = 1;
 const CANCELLED = 2;
+const STATES = ['pending', 'called', 'cancelled'] as const;
 
 /**
  * A call that waits for its time, and is made in the AsyncLocalStorage context in which it was asked for. Made by
@@ -120,7 +121,7 @@ export class DelayedCall extends AsyncResource implements IDelayedCall {
   }
 
   override toString(): string {
-    const state = ['pending', 'called', 'cancelled'][this.#state] ?? '';
+    const state = STATES[this.#state];
     const name = this.#fn?.name;
     return `<DelayedCall ${state}${name === undefined || name === '' ? '' : ` ${name}`} at ${this.getTime()}>`;
   }

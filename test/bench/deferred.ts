@@ -2,7 +2,10 @@
  * Deferreds and coroutines against native promises and async functions. Run by `run.ts`.
  */
 import { pathToFileURL } from 'node:url';
-import { Deferred, inlineCallbacks, succeed } from 'plait';
+import Bluebird from 'bluebird';
+import co from 'co';
+import PQueue from 'p-queue';
+import { Deferred, DeferredQueue, inlineCallbacks, succeed } from 'plait';
 import { contend, type Duel } from './contend.ts';
 
 const LINKS = 10;
@@ -19,6 +22,20 @@ async function sumOfResolved(count: number): Promise<number> {
   for (let i = 0; i < count; i++) sum += await Promise.resolve(1);
   return sum;
 }
+
+const sumOfResolvedBluebird = Bluebird.coroutine(function* (
+  count: number,
+): Generator<unknown, number, number> {
+  let sum = 0;
+  for (let i = 0; i < count; i++) sum += yield Bluebird.resolve(1);
+  return sum;
+});
+
+const sumOfResolvedCo = co.wrap(function* (count: number): Generator<unknown, number, number> {
+  let sum = 0;
+  for (let i = 0; i < count; i++) sum += yield Promise.resolve(1);
+  return sum;
+});
 
 /** What is to be fired, by the function that waits for it. */
 type Waiting<F> = F[];
@@ -76,6 +93,17 @@ export const duels: readonly Duel[] = [
           await promise;
         }
       },
+      async bluebird(count) {
+        for (let i = 0; i < count; i++) {
+          let resolve: (value: number) => void = increment;
+          let promise = new Bluebird<number>((r) => {
+            resolve = r;
+          });
+          for (let k = 0; k < LINKS; k++) promise = promise.then(increment);
+          resolve(i);
+          await promise;
+        }
+      },
     },
   },
   {
@@ -85,6 +113,8 @@ export const duels: readonly Duel[] = [
     contenders: {
       inlineCallbacks: (count) => sumOfFired(count),
       'async/await': (count) => sumOfResolved(count),
+      bluebird: (count) => sumOfResolvedBluebird(count),
+      co: (count) => sumOfResolvedCo(count),
     },
   },
   {
@@ -130,6 +160,31 @@ export const duels: readonly Duel[] = [
           resolve(i);
           await sum;
         }
+      },
+    },
+  },
+  {
+    title: 'a thing put into a queue, and got from it',
+    count: 50_000,
+    goal: 0.5,
+    contenders: {
+      DeferredQueue(count) {
+        const queue = new DeferredQueue<number>();
+        let sum = 0;
+        const add = (n: number): void => {
+          sum += n;
+        };
+        for (let i = 0; i < count; i++) {
+          queue.put(i);
+          queue.get().addCallback(add);
+        }
+        return sum;
+      },
+      async 'p-queue'(count) {
+        const queue = new PQueue({ concurrency: 1 });
+        let sum = 0;
+        for (let i = 0; i < count; i++) sum += await queue.add(() => i, { throwOnTimeout: true });
+        return sum;
       },
     },
   },
