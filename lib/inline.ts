@@ -80,10 +80,16 @@ class Run extends AsyncResource implements Waiter, Relay {
     }
   }
 
-  private end(result: unknown): Deferred<unknown> {
+  private end(result: unknown): Deferred<unknown> | undefined {
     this.emitDestroy();
-    Deferred.settle(this.deferred, result);
-    return this.deferred;
+    try {
+      Deferred.settle(this.deferred, result);
+      return this.deferred;
+    } catch (error) {
+      // Whoever resumes is not to blame.
+      log.failure("somebody else has fired a coroutine's Deferred", new Failure(error));
+      return undefined;
+    }
   }
 
   private wait(awaited: Deferred<unknown>): void {

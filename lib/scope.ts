@@ -43,6 +43,7 @@ export class Scope {
   /** Undefined while it starts. */
   #body: Deferred<unknown> | undefined;
   #bodyEnded = false;
+  #cancelled = false;
   /** Why everything is being cancelled. */
   #reason: Failure | undefined;
   #value: unknown;
@@ -89,7 +90,7 @@ export class Scope {
     }
     const work = startWork(body, [this]);
     this.#body = work;
-    if (this.#reason !== undefined) cancelOne(work);
+    if (this.#cancelled) cancelOne(work);
     this.#watch(work, (result) => {
       this.#bodyEnded = true;
       if (result instanceof Failure) this.#failed(result as Failure, true);
@@ -111,7 +112,7 @@ export class Scope {
 
   /** True once everything in it is being cancelled. */
   get cancelled(): boolean {
-    return this.#reason !== undefined;
+    return this.#cancelled;
   }
 
   /**
@@ -123,7 +124,7 @@ export class Scope {
     work: (...args: A) => Coroutine<R> | R,
     ...args: A
   ): Deferred<Settled<R>> {
-    if (this.#reason !== undefined || this.#result.called) {
+    if (this.#cancelled || this.#result.called) {
       const refused = new Deferred<Settled<R>>();
       refused.errback(new CancelledError('nothing can be spawned in a scope that ends'));
       Deferred.observe(refused);
@@ -148,6 +149,7 @@ export class Scope {
 
   /** Cancels everything in it: the children, newest first, then the body, which may still return a value. */
   cancel(): void {
+    this.#cancelled = true;
     for (const child of [...this.#children].reverse()) cancelOne(child);
     if (this.#body !== undefined) cancelOne(this.#body);
   }

@@ -1,0 +1,344 @@
+import fc from 'fast-check';
+import {
+  CancelledError,
+  Deferred,
+  deferLater,
+  Failure,
+  fail,
+  inlineCallbacks,
+  scope,
+  type Scope,
+  succeed,
+  TimeoutError,
+} from 'plait';
+import {
+  assertNoResult,
+  Clock,
+  failureResultOf,
+  flushLoggedErrors,
+  successResultOf,
+} from 'plait/testing';
+import t from '../fixture.ts';
+
+t.test('a scope fires with what its body returns, when its children have ended', (t) => {
+  const clock = new Clock();
+  const log: string[] = [];
+  const result = scope(
+    function* (s) {
+      s.spawn(function* () {
+        yield* deferLater(clock, 3);
+        log.push('child');
+      });
+      const quick = yield* s.spawn((a: number, b: number) => a + b, 1, 2);
+      log.push('body');
+      return quick;
+    },
+    { clock },
+  );
+  assertNoResult(result);
+  t.same(log, ['body']);
+  clock.advance(3);
+  t.same(log, ['body', 'child']);
+  t.equal(successResultOf(result), 3);
+  t.end();
+});
+
+t.test('a body may be a plain function, and return anything to wait for', (t) => {
+  t.equal(successResultOf(scope(() => 5)), 5);
+  t.equal(successResultOf(scope(() => succeed('x'))), 'x');
+  failureResultOf(
+    scope(() => fail(new RangeError('no'))),
+    RangeError,
+  );
+  failureResultOf(
+    scope(() => {
+      throw new RangeError('no');
+    }),
+    RangeError,
+  );
+  t.end();
+});
+
+t.test('the first failure of a child cancels the others and the body, and is the scope’s', (t) => {
+  const clock = new Clock();
+  const log: string[] = [];
+  const noting = inlineCallbacks(function* (name: string, seconds: number) {
+    try {
+      yield* deferLater(clock, seconds);
+      if (name === 'bad') throw new RangeError('bad');
+    } catch (error) {
+      log.push(`${name}: ${(error as Error).name}`);
+      throw error;
+    }
+  });
+  const result = scope((s) => {
+    s.spawn(noting, 'first', 9);
+    s.spawn(noting, 'bad', 1);
+    s.spawn(noting, 'last', 9);
+    return noting('body', 9);
+  });
+  clock.advance(1);
+  t.same(log, [
+    'bad: RangeError',
+    'last: CancelledError',
+    'first: CancelledError',
+    'body: CancelledError',
+  ]);
+  failureResultOf(result, RangeError);
+  t.same(clock.getDelayedCalls(), []);
+  t.end();
+});
+
+t.test('the failure of the body cancels the children', (t) => {
+  const clock = new Clock();
+  const child = new Deferred<void>();
+  const result = scope((s) => {
+    s.spawn(() => child);
+    throw new RangeError('body');
+  });
+  failureResultOf(result, RangeError);
+  t.equal(child.called, true);
+  t.same(clock.getDelayedCalls(), []);
+  t.end();
+});
+
+t.test('a scope waits for children that take their time to be cancelled', (t) => {
+  const clock = new Clock();
+  const result = scope(
+    function* (s) {
+      s.spawn(function* () {
+        try {
+          yield* new Deferred<void>();
+        } finally {
+          yield* deferLater(clock, 2);
+        }
+      });
+      yield* deferLater(clock, 1);
+      throw new RangeError('body');
+    },
+    { clock },
+  );
+  clock.advance(1);
+  assertNoResult(result);
+  clock.advance(2);
+  failureResultOf(result, RangeError);
+  t.end();
+});
+
+t.test('a failure that comes after the first is logged', (t) => {
+  const stubborn = new Deferred<void>(() => {
+    stubborn.errback(new TypeError('while cancelled'));
+  });
+  const result = scope((s) => {
+    s.spawn(() => stubborn);
+    throw new RangeError('first');
+  });
+  failureResultOf(result, RangeError);
+  t.equal(flushLoggedErrors(TypeError).length, 1);
+  t.end();
+});
+
+t.test('a canceller that throws is logged, and the rest are cancelled', (t) => {
+  const broken = new Deferred<void>(() => {
+    throw new TypeError('canceller');
+  });
+  const other = new Deferred<void>();
+  const result = scope((s) => {
+    s.spawn(() => other);
+    s.spawn(() => broken);
+    return new Deferred<void>();
+  });
+  result.cancel();
+  t.equal(other.called, true);
+  t.equal(flushLoggedErrors(TypeError).length, 1);
+  assertNoResult(result);
+  broken.callback();
+  failureResultOf(result, CancelledError);
+  t.end();
+});
+
+t.test('cancelling a scope cancels everything in it', (t) => {
+  const [child, body] = [new Deferred<void>(), new Deferred<void>()];
+  const result = scope((s) => {
+    s.spawn(() => child);
+    return body;
+  });
+  result.cancel();
+  t.equal(child.called && body.called, true);
+  failureResultOf(result, CancelledError);
+  t.end();
+});
+
+t.test('a child that is cancelled by itself is no failure', (t) => {
+  const clock = new Clock();
+  const result = scope(
+    function* (s) {
+      const child = s.spawn(() => new Deferred<void>());
+      child.cancel();
+      yield* deferLater(clock, 1);
+      return s.cancelled;
+    },
+    { clock },
+  );
+  clock.advance(1);
+  t.equal(successResultOf(result), false);
+  t.end();
+});
+
+t.test('a body can cancel its own scope, and still return a value', (t) => {
+  const child = new Deferred<void>();
+  const result = scope(function* (s) {
+    s.spawn(() => child);
+    s.cancel();
+    try {
+      yield* new Deferred<void>();
+    } catch (error) {
+      t.ok(error instanceof CancelledError);
+    }
+    return 'all the same';
+  });
+  t.equal(child.called, true);
+  t.equal(successResultOf(result), 'all the same');
+  t.end();
+});
+
+t.test('when the deadline has passed the scope is cancelled, and fails with TimeoutError', (t) => {
+  const clock = new Clock();
+  const result = scope(() => new Deferred<void>(), { clock, timeout: 5 });
+  clock.advance(4.9);
+  assertNoResult(result);
+  clock.advance(0.1);
+  failureResultOf(result, TimeoutError);
+  const quick = scope(() => 5, { clock, timeout: 5 });
+  t.equal(successResultOf(quick), 5);
+  t.same(clock.getDelayedCalls(), []);
+  for (const timeout of [-1, Number.NaN])
+    t.throws(() => scope(() => 5, { clock, timeout }), RangeError);
+  t.end();
+});
+
+t.test('an inner scope has no later deadline than the outer one', (t) => {
+  const clock = new Clock();
+  const seen: (number | undefined)[] = [];
+  const result = scope(
+    function* (s) {
+      seen.push(s.deadline, s.remaining);
+      yield* s.scope(
+        (inner) => {
+          seen.push(inner.deadline);
+        },
+        { timeout: 100 },
+      );
+      yield* s.scope(
+        (inner) => {
+          seen.push(inner.deadline);
+        },
+        { timeout: 1 },
+      );
+      yield* s.scope(() => new Deferred<void>());
+    },
+    { clock, timeout: 10 },
+  );
+  t.same(seen, [10, 10, 10, 1]);
+  clock.advance(10);
+  failureResultOf(result, TimeoutError);
+  scope((s) => seen.push(s.deadline, s.remaining));
+  t.same(seen.slice(4), [undefined, undefined]);
+  t.same(clock.getDelayedCalls(), []);
+  t.end();
+});
+
+t.test('nothing can be spawned in a scope that ends, and that is no alarm', (t) => {
+  let kept: Scope | undefined;
+  successResultOf(
+    scope((s) => {
+      kept = s;
+    }),
+  );
+  const late = kept?.spawn(() => t.fail('it was begun'));
+  t.ok(late?.result instanceof Failure);
+  t.end();
+});
+
+t.test('the failure of a child is the scope’s to deal with, looked at or not', (t) => {
+  const result = scope(function* (s) {
+    const child = s.spawn(() => fail(new RangeError('no')));
+    try {
+      yield* child;
+    } catch {
+      return 'caught, but too late';
+    }
+    return 'unreachable';
+  });
+  failureResultOf(result, RangeError);
+  t.end();
+});
+
+/** What a child does: how long it takes, whether it fails, how long it takes to be cancelled. */
+const children = fc.array(
+  fc.record({
+    seconds: fc.nat(5),
+    fails: fc.boolean(),
+    cleanUp: fc.nat(2),
+    swallows: fc.boolean(),
+  }),
+  { maxLength: 8 },
+);
+
+t.test('whatever its children do and whenever it is cancelled, nothing outlives a scope', (t) => {
+  fc.assert(
+    fc.property(
+      children,
+      fc.option(fc.nat(6), { nil: undefined }),
+      fc.nat(6),
+      (all, cancelAt, bodySeconds) => {
+        const clock = new Clock();
+        let running = 0;
+        let begun = 0;
+        const work = inlineCallbacks(function* (child: (typeof all)[number], number: number) {
+          running++;
+          begun++;
+          try {
+            yield* deferLater(clock, child.seconds);
+            if (child.fails) throw new RangeError(String(number));
+          } catch (error) {
+            yield* deferLater(clock, child.cleanUp);
+            if (!child.swallows) throw error;
+          } finally {
+            running--;
+          }
+        });
+        let outcome: unknown;
+        let atEnd: number | undefined;
+        const result = scope(
+          function* (s) {
+            for (const [number, child] of all.entries()) s.spawn(work, child, number);
+            yield* deferLater(clock, bodySeconds);
+          },
+          { clock },
+        );
+        result.addBoth((end) => {
+          outcome = end;
+          atEnd = running;
+        });
+        for (let second = 0; second <= 20; second++) {
+          if (second === cancelAt) result.cancel();
+          clock.advance(1);
+        }
+        flushLoggedErrors();
+        if (
+          atEnd !== 0 ||
+          running !== 0 ||
+          begun !== all.length ||
+          clock.getDelayedCalls().length > 0
+        )
+          return false;
+        const failed = all.some((child) => child.fails && !child.swallows);
+        if (!failed && cancelAt === undefined) return outcome === undefined;
+        return outcome === undefined || outcome instanceof Failure;
+      },
+    ),
+    { numRuns: 500 },
+  );
+  t.end();
+});
