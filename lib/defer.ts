@@ -34,7 +34,7 @@ import {
 import { AlreadyCalledError, CancelledError } from './errors.ts';
 import { Failure } from './failure.ts';
 import type { IReactorTime, Seconds } from './interfaces.ts';
-import { cancelOnAbort, timeOut } from './give-up.ts';
+import { asCancelled, cancelOnAbort, timeOut } from './give-up.ts';
 import { handled, noteUnhandled } from './unhandled.ts';
 
 /** What a callback's return value leaves in the chain: a Deferred's or promise's value, and never a Failure. */
@@ -472,7 +472,7 @@ export class Deferred<T> implements PromiseLike<T> {
    * A Deferred of a promise's (or any thenable's) value.
    *
    * @param options.abort called by `cancel()`, to stop what the promise waits for; the Deferred then waits for what
-   *   the promise really does. Without it, cancelling fails with CancelledError at once.
+   *   the promise really does; an AbortError is then a CancelledError. Without it, cancelling fails at once.
    */
   static fromPromise<T>(
     promise: PromiseLike<T>,
@@ -480,9 +480,11 @@ export class Deferred<T> implements PromiseLike<T> {
   ): Deferred<Awaited<T>> {
     const { abort } = options;
     const deferred = new Deferred<Awaited<T>>();
+    let aborted = false;
     if (abort !== undefined) {
       (deferred as Deferred<unknown>).#canceller = {
         awaited: () => {
+          aborted = true;
           abort();
           return undefined;
         },
@@ -494,7 +496,7 @@ export class Deferred<T> implements PromiseLike<T> {
           deferred.callback(value as Awaited<T>);
         },
         (error: unknown) => {
-          deferred.errback(new Failure(error));
+          deferred.errback(new Failure(aborted ? asCancelled(error) : error));
         },
       );
     } catch (error) {

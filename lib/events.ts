@@ -146,8 +146,7 @@ const untilTrue = inlineCallbacks(function* (
 ) {
   for (;;) {
     const outcome = predicate();
-    if (outcome !== undefined && outcome !== null && outcome !== false && outcome !== 0)
-      return outcome;
+    if (outcome) return outcome;
     yield* condition.wait();
   }
 });
@@ -295,7 +294,9 @@ export function shield<T>(deferred: Deferred<T>): Deferred<T> {
   const shielded = new Deferred<T>();
   Deferred.wait(deferred, {
     resume(result) {
-      if (result instanceof Failure) shielded.errback(result as Failure);
+      // Nobody waits for it here any more: its failure is not to count as seen.
+      if (shielded.called) deferred.addErrback((failure) => new Failure(failure));
+      else if (result instanceof Failure) shielded.errback(result as Failure);
       else shielded.callback(result as T);
       return undefined;
     },

@@ -242,7 +242,7 @@ export function wait<D extends Deferred<unknown>>(
         finish();
     });
   }
-  return waited.addCallback((result) => {
+  return waited.addBoth((result) => {
     if (call?.active() === true) call.cancel();
     return result;
   });

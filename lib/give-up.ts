@@ -28,6 +28,12 @@ export function timeOut<T>(
   });
 }
 
+/** What an aborted promise rejects with, as a cancelled Deferred says it: Node's AbortError becomes CancelledError. */
+export function asCancelled(error: unknown): unknown {
+  if (!(error instanceof Error) || error.name !== 'AbortError') return error;
+  return new CancelledError('the Deferred was cancelled', { cause: error });
+}
+
 /** Cancels `deferred` when `signal` is aborted; the signal keeps no listener once there is a result. */
 export function cancelOnAbort(deferred: Deferred<unknown>, signal: AbortSignal): void {
   if (signal.aborted) {

@@ -186,8 +186,8 @@ export function ensureDeferred(thing: unknown): Deferred<unknown> {
 
 /**
  * Calls `fn` with an AbortSignal that is aborted when the Deferred is cancelled, and waits for the promise that it
- * returns. The Deferred then has what the promise comes to after that. The other way round, `Deferred.cancelOn` cancels
- * when a signal says so.
+ * returns. The Deferred then has what the promise comes to after that; an AbortError is then a CancelledError. The other
+ * way round, `Deferred.cancelOn` cancels when a signal says so.
  *
  * @example
  * const page = withSignal((signal) => fetch('data:,hello', { signal }));

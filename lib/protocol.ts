@@ -31,7 +31,7 @@ export class Protocol implements IProtocol {
   declare transport: ITransport;
   /** The factory that built this protocol, if one did. */
   declare factory: IProtocolFactory;
-  /** True from `connectionMade` until `connectionLost`. */
+  /** True once the connection has been made. Whether it still lives, the transport knows. */
   connected = false;
 
   /** Called by the transport, once. */

@@ -43,6 +43,8 @@ export class Scope {
   /** Undefined while it starts. */
   #body: Deferred<unknown> | undefined;
   #bodyEnded = false;
+  /** How many children are starting, and not among them yet. */
+  #starting = 0;
   #cancelled = false;
   /** Why everything is being cancelled. */
   #reason: Failure | undefined;
@@ -130,7 +132,11 @@ export class Scope {
       Deferred.observe(refused);
       return refused;
     }
+    this.#starting++;
     const child = startWork(work, args);
+    this.#starting--;
+    // While it starts, it may itself be what makes everything be cancelled.
+    if (this.cancelled) cancelOne(child);
     this.#children.add(child);
     this.#watch(child, (result) => {
       this.#children.delete(child);
@@ -181,7 +187,8 @@ export class Scope {
 
   /** Fires when nothing runs any more; returned, to be run by the loop that brought the last news. */
   #endIfDone(): Deferred<unknown> | undefined {
-    if (!this.#bodyEnded || this.#children.size > 0 || this.#result.called) return undefined;
+    if (!this.#bodyEnded || this.#children.size > 0 || this.#starting > 0) return undefined;
+    if (this.#result.called) return undefined;
     if (this.#timer?.active() === true) this.#timer.cancel();
     Deferred.settle(this.#result, this.#reason ?? this.#value);
     return this.#result;

@@ -8,7 +8,7 @@ import type { IProtocol, IPullProducer, IPushProducer, ITCPTransport } from '../
 
 /** Options of {@link StringTransport}. */
 export interface StringTransportOptions {
-  /** What `getHost` returns. Default: 192.168.1.1:54321. */
+  /** What `getHost` returns. Default: 10.0.0.1:12345. */
   readonly hostAddress?: Address;
   /** What `getPeer` returns. Default: 192.168.1.1:54321. */
   readonly peerAddress?: Address;
@@ -90,7 +90,7 @@ export class StringTransport implements ITCPTransport {
   }
 
   getHost(): Address {
-    return this.#options.hostAddress ?? new IPv4Address('TCP', '192.168.1.1', 54321);
+    return this.#options.hostAddress ?? new IPv4Address('TCP', '10.0.0.1', 12345);
   }
 
   getPeer(): Address {

@@ -1,0 +1,86 @@
+/**
+ * A client's conversation with clamd: one command and its reply, on a connection of its own, which is closed when the
+ * reply is there. It knows neither endpoints nor deadlines; see `client.ts`.
+ */
+import { Deferred, type Failure, type ITransport, LimitExceeded, Protocol } from 'plait';
+import { BadReply, ClamdCancelled, NoReply } from './errors.ts';
+import { ReplyReader, unterminatedError, writeCommand, type CommandName } from './grammar.ts';
+import type { Upload } from './upload.ts';
+
+/** Sends a command and waits for the reply. */
+export class Conversation extends Protocol {
+  readonly command: CommandName;
+  /**
+   * Fires with the reply, without its terminator. Fails with NoReply, with BadReply if it is too long, with
+   * ClamdCancelled, and if there is an upload with what its source throws. Cancelling aborts the connection.
+   */
+  readonly reply: Deferred<string>;
+  readonly #upload: Upload | undefined;
+  readonly #reader = new ReplyReader();
+  #over = false;
+
+  /** @param upload what follows the command */
+  constructor(command: CommandName, upload?: Upload) {
+    super();
+    this.command = command;
+    this.#upload = upload;
+    this.reply = new Deferred<string>(() => {
+      const phase = upload === undefined || upload.complete ? 'waiting' : 'sending';
+      this.#fail(new ClamdCancelled(phase, this.#details));
+    });
+  }
+
+  get #details() {
+    return { command: this.command, bytesSent: this.#upload?.bytesSent ?? 0 };
+  }
+
+  override connectionMade(): void {
+    if (this.#over) {
+      this.transport.abortConnection();
+      return;
+    }
+    this.transport.write(writeCommand(this.command));
+    this.#upload?.begin(this.transport, (error) => this.#fail(error));
+  }
+
+  override dataReceived(data: Buffer): void {
+    if (this.#over) return;
+    let reply: string | undefined;
+    try {
+      reply = this.#reader.read(data);
+    } catch (error) {
+      if (!(error instanceof LimitExceeded)) throw error;
+      const beginning = this.#reader.takeRest().slice(0, 1000);
+      this.#fail(new BadReply('unexpected', beginning, { ...this.#details, cause: error }));
+      return;
+    }
+    if (reply !== undefined) this.#succeed(reply);
+  }
+
+  override connectionLost(reason: Failure): void {
+    if (this.#over) return;
+    const rest = this.#reader.takeRest();
+    const error = unterminatedError(rest);
+    if (error !== undefined) this.#succeed(error);
+    else this.#fail(new NoReply(rest, { ...this.#details, cause: reason.value }));
+  }
+
+  #succeed(reply: string): void {
+    this.#over = true;
+    const complete = this.#upload?.complete ?? true;
+    this.#upload?.stop();
+    // What is still to be sent then, nobody would read.
+    if (complete) this.transport.loseConnection();
+    else this.transport.abortConnection();
+    this.reply.callback(reply);
+  }
+
+  #fail(error: Error): void {
+    if (this.#over) return;
+    this.#over = true;
+    this.#upload?.stop();
+    // It may be cancelled before there is a connection.
+    (this.transport as ITransport | undefined)?.abortConnection();
+    this.reply.errback(error);
+  }
+}
