@@ -121,6 +121,7 @@ export { Scope, scope, type ScopeOptions } from './scope.ts';
 export { deferLater, LoopingCall } from './task.ts';
 export { CallQueue, DelayedCall } from './time.ts';
 export {
+  observeUnhandledFailures,
   reportUnhandledFailures,
   setUnhandledFailureHook,
   type UnhandledFailure,

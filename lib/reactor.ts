@@ -19,7 +19,7 @@ import { Deferred } from './defer.ts';
 import {
   ConnectionLost,
   DNSLookupError,
-  getConnectError,
+  explain,
   InvalidAddressError,
   ReactorAlreadyInstalledError,
   ReactorAlreadyRunning,
@@ -53,7 +53,11 @@ import { Connector } from './transport/connect.ts';
 import { Port } from './transport/listen.ts';
 import { type Closable, type Home, Stream } from './transport/stream.ts';
 import { SystemEvents } from './triggers.ts';
-import { reportUnhandledFailures } from './unhandled.ts';
+import {
+  observeUnhandledFailures,
+  reportUnhandledFailures,
+  type UnhandledFailure,
+} from './unhandled.ts';
 
 const log = new Logger('plait.reactor');
 
@@ -64,6 +68,8 @@ export interface ReactorEvents {
   listening: (port: IListeningPort) => void;
   connected: (transport: ITransport) => void;
   disconnected: (transport: ITransport) => void;
+  /** While the reactor runs: a failure in a Deferred that nobody has handled, when it is reported. */
+  unhandledFailure: (unhandled: UnhandledFailure) => void;
 }
 
 /** The signals that stop a running reactor. */
@@ -209,7 +215,10 @@ export class Reactor implements IReactorCore, IReactorTime, IReactorTCP, IReacto
     this.exitSignal = undefined;
     const stopped = new Deferred<void>();
     this.#stopped = stopped;
-    this.#release = [this.#body().keepAlive()];
+    this.#release = [
+      this.#body().keepAlive(),
+      observeUnhandledFailures((unhandled) => this.events.emit('unhandledFailure', unhandled)),
+    ];
     if (options.installSignalHandlers !== false) {
       for (const name of STOP_SIGNALS)
         this.#release.push(this.#body().onSignal(name, () => this.#signalled(name)));
@@ -268,12 +277,12 @@ export class Reactor implements IReactorCore, IReactorTime, IReactorTCP, IReacto
 
   #halt(): void {
     this.#state = 'stopped';
-    for (const release of this.#release) release();
-    this.#release = [];
-    const stopped = this.#stopped;
+    const [stopped, releases] = [this.#stopped, this.#release];
     this.#stopped = undefined;
+    this.#release = [];
     stopped?.callback();
     reportUnhandledFailures();
+    for (const release of releases) release();
   }
 
   /** Nothing depends on who listens to the events: what they throw is logged. */
@@ -467,18 +476,19 @@ function resolved(
   let attempt = io.resolve(host, (error, addresses) => {
     const address = addresses.find((candidate) => !candidate.includes(':')) ?? addresses[0];
     if (address !== undefined) attempt = next(address);
-    else
-      failed(
-        error === undefined
-          ? new DNSLookupError(`no address is known for ${host}`)
-          : getConnectError(error, host),
-      );
+    else failed(lookupError(host, error));
   });
   return {
     cancel() {
       attempt.cancel();
     },
   };
+}
+
+function lookupError(host: string, cause: Error | undefined): DNSLookupError {
+  return cause === undefined
+    ? new DNSLookupError(`no address is known for ${host}`)
+    : new DNSLookupError(`cannot look up ${host}: ${explain(cause)}`, { cause });
 }
 
 const registry = globalThis as unknown as Record<symbol, Reactor | undefined>;

@@ -130,10 +130,27 @@ export function setUnhandledFailureHook(next?: UnhandledFailureHook): UnhandledF
   return previous;
 }
 
+const observers = new Set<(unhandled: UnhandledFailure) => void>();
+
+/**
+ * Tells `observer` of each failure that is reported, besides what the hook does with it, until the function returned is
+ * called. What it throws is logged.
+ */
+export function observeUnhandledFailures(
+  observer: (unhandled: UnhandledFailure) => void,
+): () => void {
+  observers.add(observer);
+  return () => {
+    observers.delete(observer);
+  };
+}
+
 function report(note: UnhandledFailure): void {
-  try {
-    hook(note);
-  } catch (error) {
-    log.error('the hook for unhandled failures failed: {error}', { error });
+  for (const tell of [hook, ...observers]) {
+    try {
+      tell(note);
+    } catch (error) {
+      log.error('what is told of unhandled failures failed: {error}', { error });
+    }
   }
 }

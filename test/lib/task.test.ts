@@ -15,6 +15,7 @@ import {
   LoopingCall,
   NotPaused,
   reactor,
+  Reactor,
   SchedulerStopped,
   setKeepContext,
   succeed,
@@ -24,7 +25,13 @@ import {
   wait,
   withSignal,
 } from 'plait';
-import { assertNoResult, Clock, failureResultOf, successResultOf } from 'plait/testing';
+import {
+  assertNoResult,
+  Clock,
+  failureResultOf,
+  flushLoggedErrors,
+  successResultOf,
+} from 'plait/testing';
 import t from '../fixture.ts';
 
 /** A looping call on a clock of its own, and what it has been called with. */
@@ -569,4 +576,37 @@ t.test('an error that goes round and round does not grow its stack for ever', (t
   const lines = new Failure(error).getTraceback().match(/awaited at/g) ?? [];
   t.equal(lines.length, 50);
   t.end();
+});
+
+t.test('1,000,000 Deferreds made, fired and dropped leave the heap where it was', (t) => {
+  const round = (count: number): void => {
+    for (let i = 0; i < count; i++) {
+      const deferred = new Deferred<number>();
+      deferred.addCallback((n) => n + 1);
+      deferred.callback(i);
+    }
+  };
+  const heap = (): number => {
+    global.gc?.();
+    return process.memoryUsage().heapUsed;
+  };
+  round(10_000);
+  const before = heap();
+  round(1_000_000);
+  const grown = heap() - before;
+  t.ok(grown < 1024 * 1024, `grown by ${grown} bytes`);
+  t.end();
+});
+
+t.test('while it runs, a reactor tells of failures that nobody has handled', async (t) => {
+  const own = new Reactor();
+  const told: string[] = [];
+  own.events.on('unhandledFailure', ({ failure }) => told.push(failure.getErrorMessage()));
+  const stopped = own.run({ installSignalHandlers: false });
+  fail(new RangeError('forgotten'));
+  own.stop();
+  await stopped;
+  await new Promise(setImmediate);
+  t.same(told, ['forgotten']);
+  t.equal(flushLoggedErrors(RangeError).length, 1);
 });
