@@ -16,8 +16,11 @@ export interface Waiter {
 
 /** Cancels by passing it on to what it waits for; the Deferred it belongs to fires later. */
 export interface Relay {
-  /** What is to be cancelled now; undefined if the relay takes note and sees to it. */
-  awaited(): Deferred<unknown> | undefined;
+  /**
+   * What is to be cancelled now; undefined if the relay takes note and sees to it. Asked `surely`, it does so too where
+   * what it waits for has its result, of which it has not heard yet.
+   */
+  awaited(surely: boolean): Deferred<unknown> | undefined;
 }
 
 export type Handler = (result: unknown) => unknown;

@@ -114,7 +114,12 @@ export class Deferred<T> implements PromiseLike<T> {
    * Without a canceller, one late `callback` or `errback` is ignored, since nobody told its sender to stop.
    */
   cancel(): void {
-    let deferred = this as Deferred<unknown>;
+    Deferred.cancel(this, false);
+  }
+
+  /** @internal As `cancel()`. `surely`: a coroutine about to be resumed is cancelled in what it waits for next. */
+  static cancel(start: Deferred<unknown>, surely: boolean): void {
+    let deferred = start;
     let milestone: Deferred<unknown> | undefined;
     for (let steps = 1; ; steps++) {
       const canceller = deferred.#canceller;
@@ -122,7 +127,7 @@ export class Deferred<T> implements PromiseLike<T> {
         (deferred.#flags & CALLED) !== 0
           ? deferred.waitingOn
           : canceller !== undefined && typeof canceller !== 'function'
-            ? canceller.awaited()
+            ? canceller.awaited(surely)
             : deferred.cancelUnfired();
       // A coroutine may wait for what waits for it: round and round there is nothing to cancel.
       if (next === undefined || next === milestone) return;

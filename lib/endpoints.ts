@@ -64,16 +64,15 @@ class Announcer implements IProtocol {
 /** Turns what a connector tells its factory into one Deferred. */
 class ConnectOnce<P extends IProtocol> implements IClientFactory {
   readonly #factory: IProtocolFactory<P>;
-  #connector: IConnector | undefined;
+  /** Set before anybody else has `connected`. */
+  #connector!: IConnector;
   readonly connected: Deferred<P>;
 
   constructor(factory: IProtocolFactory<P>) {
     this.#factory = factory;
     this.connected = new Deferred<P>((deferred) => {
-      const connector = this.#connector;
-      if (connector === undefined) return;
-      deferred.errback(new ConnectingCancelledError(connector.getDestination()));
-      connector.disconnect();
+      deferred.errback(new ConnectingCancelledError(this.#connector.getDestination()));
+      this.#connector.disconnect();
     });
   }
 

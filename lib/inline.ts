@@ -47,9 +47,12 @@ class Run extends AsyncResource implements Waiter, Relay {
     return this.runInAsyncScope(Run.step, undefined, this, result);
   }
 
-  awaited(): Deferred<unknown> | undefined {
-    if (this.#waitingOn === undefined) this.#cancelled = true;
-    return this.#waitingOn;
+  awaited(surely: boolean): Deferred<unknown> | undefined {
+    const awaited = this.#waitingOn;
+    if (awaited !== undefined && !(surely && awaited.called && awaited.waitingOn === undefined))
+      return awaited;
+    this.#cancelled = true;
+    return undefined;
   }
 
   /** Runs the generator until it has to wait; returns the Deferred, to be run, if it came to its end. */

@@ -72,9 +72,8 @@ export interface ReactorEvents {
   unhandledFailure: (unhandled: UnhandledFailure) => void;
 }
 
-/** The signals that stop a running reactor. */
-const STOP_SIGNALS =
-  process.platform === 'win32' ? ['SIGINT', 'SIGTERM', 'SIGBREAK'] : ['SIGINT', 'SIGTERM'];
+/** The signals that stop a running reactor. Only Windows has the last; elsewhere nobody sends it. */
+const STOP_SIGNALS = ['SIGINT', 'SIGTERM', 'SIGBREAK'];
 
 /** Seconds that `connectTCP` allows by default. */
 const CONNECT_TIMEOUT: Seconds = 30;
@@ -223,12 +222,12 @@ export class Reactor implements IReactorCore, IReactorTime, IReactorTCP, IReacto
       for (const name of STOP_SIGNALS)
         this.#release.push(this.#body().onSignal(name, () => this.#signalled(name)));
     }
-    this.#triggers.add('during', 'startup', () => {
-      if (this.#stopped !== stopped) return; // it has crashed meanwhile
+    void this.#triggers.fire('startup', () => {
+      if (this.#stopped !== stopped) return false; // it has crashed meanwhile
       if (this.#state === 'starting') this.#state = 'running';
       this.#observed(() => this.events.emit('startup'));
+      return true;
     });
-    void this.#triggers.fire('startup');
     return stopped;
   }
 
@@ -250,12 +249,13 @@ export class Reactor implements IReactorCore, IReactorTime, IReactorTCP, IReacto
     const crashed = () => this.#stopped !== stopped;
     this.#home.soon(() => {
       if (crashed()) return;
-      this.#triggers.add('during', 'shutdown', () => {
-        if (crashed()) return;
+      const down = this.#triggers.fire('shutdown', () => {
+        if (crashed()) return false;
         this.#disconnectAll();
         this.#observed(() => this.events.emit('shutdown'));
+        return true;
       });
-      void this.#triggers.fire('shutdown').addCallback(() => {
+      down.addCallback(() => {
         // What a connectionLost has asked for in its last turn is still done.
         this.#home.soon(() => {
           if (!crashed()) this.#halt();

@@ -195,9 +195,10 @@ export class Scope {
   }
 }
 
+/** It may wait for the very child that has failed: then it is cancelled in what it waits for next. */
 function cancelOne(deferred: Deferred<unknown>): void {
   try {
-    deferred.cancel();
+    Deferred.cancel(deferred, true);
   } catch (error) {
     log.failure('a canceller failed', new Failure(error));
   }

@@ -54,8 +54,10 @@ export class SystemEvents {
   /**
    * Runs the triggers: those before, then, when the Deferreds that they returned have fired, those during and after.
    * What a trigger throws is logged, and the rest run. Fires after the last.
+   *
+   * @param own called first of those during; false to let no more of them run
    */
-  fire(eventType: string): Deferred<void> {
+  fire(eventType: string, own?: () => boolean): Deferred<void> {
     const phases = this.#phases(eventType);
     const waitedFor: Deferred<unknown>[] = [];
     for (
@@ -68,6 +70,7 @@ export class SystemEvents {
         waitedFor.push(outcome);
     }
     return all(waitedFor).addCallback(() => {
+      if (own?.() === false) return;
       for (const phase of ['during', 'after'] as const) {
         for (
           let trigger = phases[phase].shift();

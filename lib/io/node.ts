@@ -240,23 +240,16 @@ class NodeWire implements Wire {
   }
 
   destroy(): void {
-    this.#dropGathered();
     this.#socket.destroy();
   }
 
   reset(): void {
-    this.#dropGathered();
     const socket = this.#socket;
     if (!this.#isTCP) socket.destroy();
     // Node cannot reset a socket while it tells the other side of its end, which it has done by the next turn.
     else if (socket.writableEnded && !socket.writableFinished && socket.writableLength === 0)
       socket.once('finish', () => socket.resetAndDestroy());
     else socket.resetAndDestroy();
-  }
-
-  #dropGathered(): void {
-    this.#gathered = [];
-    this.#gatheredBytes = 0;
   }
 
   setNoDelay(enabled: boolean): void {

@@ -101,7 +101,7 @@ const CHUNK_SIZE = 64 * 1024;
 export function scan(source: ScanSource, options: ScanOptions = {}): Deferred<Verdict> {
   return maybeDeferred(() => {
     const chunkSize = checkedChunkSize(options.chunkSize ?? CHUNK_SIZE);
-    return perform('INSTREAM', options, (endpoint) => upload(source, chunkSize, endpoint));
+    return perform(options, (endpoint) => upload(source, chunkSize, endpoint, options.signal));
   });
 }
 
@@ -135,7 +135,7 @@ function ask(
   isAnswer: (reply: string) => boolean,
 ): Deferred<string> {
   return maybeDeferred(() =>
-    perform(command, options, (endpoint) => converse(endpoint, new Conversation(command))),
+    perform(options, (endpoint) => converse(endpoint, new Conversation(command), options.signal)),
   ).addCallback((reply) => {
     if (isAnswer(reply)) return reply;
     throw new BadReply(errorKind(reply), reply, { command });
@@ -144,7 +144,6 @@ function ask(
 
 /** Finds out where to, and sees to timeout and signal. */
 function perform<T>(
-  command: CommandName,
   options: ClamdOptions,
   talk: (endpoint: IStreamClientEndpoint) => Deferred<T>,
 ): Deferred<T> {
@@ -155,8 +154,6 @@ function perform<T>(
     );
   }
   const where = typeof endpoint === 'string' ? clientFromString(reactor, endpoint) : endpoint;
-  if (signal?.aborted === true)
-    throw new ClamdCancelled('connecting', { command, cause: signal.reason });
   const result = talk(where);
   if (timeout !== null) result.addTimeout(timeout, reactor, timedOut);
   return signal === undefined ? result : result.cancelOn(signal);
@@ -173,12 +170,12 @@ function timedOut<T>(result: T | Failure, timeout: Seconds): T | Failure {
 const converse = inlineCallbacks(function* (
   endpoint: IStreamClientEndpoint,
   conversation: Conversation,
+  signal: AbortSignal | undefined,
 ): Coroutine<string> {
-  yield* cancelledWhile(
-    'connecting',
-    conversation.command,
-    connectProtocol(endpoint, conversation),
-  );
+  const { command } = conversation;
+  if (signal?.aborted === true)
+    throw new ClamdCancelled('connecting', { command, cause: signal.reason });
+  yield* cancelledWhile('connecting', command, connectProtocol(endpoint, conversation));
   return yield* conversation.reply;
 });
 
@@ -186,11 +183,12 @@ const upload = inlineCallbacks(function* (
   source: ScanSource,
   chunkSize: number,
   endpoint: IStreamClientEndpoint,
+  signal: AbortSignal | undefined,
 ): Coroutine<Verdict> {
   const chunks = yield* cancelledWhile('opening', 'INSTREAM', openSource(source, chunkSize));
   const stream = new Upload(chunks, chunkSize);
   try {
-    return verdict(yield* converse(endpoint, new Conversation('INSTREAM', stream)), stream);
+    return verdict(yield* converse(endpoint, new Conversation('INSTREAM', stream), signal), stream);
   } finally {
     stream.stop();
   }

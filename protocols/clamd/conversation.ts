@@ -2,7 +2,7 @@
  * A client's conversation with clamd: one command and its reply, on a connection of its own, which is closed when the
  * reply is there. It knows neither endpoints nor deadlines; see `client.ts`.
  */
-import { Deferred, type Failure, type ITransport, LimitExceeded, Protocol } from 'plait';
+import { Deferred, type Failure, LimitExceeded, Protocol } from 'plait';
 import { BadReply, ClamdCancelled, NoReply } from './errors.ts';
 import { ReplyReader, unterminatedError, writeCommand, type CommandName } from './grammar.ts';
 import type { Upload } from './upload.ts';
@@ -12,7 +12,8 @@ export class Conversation extends Protocol {
   readonly command: CommandName;
   /**
    * Fires with the reply, without its terminator. Fails with NoReply, with BadReply if it is too long, with
-   * ClamdCancelled, and if there is an upload with what its source throws. Cancelling aborts the connection.
+   * ClamdCancelled, and if there is an upload with what its source throws. Cancelling aborts the connection, so not
+   * before there is one.
    */
   readonly reply: Deferred<string>;
   readonly #upload: Upload | undefined;
@@ -35,10 +36,6 @@ export class Conversation extends Protocol {
   }
 
   override connectionMade(): void {
-    if (this.#over) {
-      this.transport.abortConnection();
-      return;
-    }
     this.transport.write(writeCommand(this.command));
     this.#upload?.begin(this.transport, (error) => this.#fail(error));
   }
@@ -79,8 +76,7 @@ export class Conversation extends Protocol {
     if (this.#over) return;
     this.#over = true;
     this.#upload?.stop();
-    // It may be cancelled before there is a connection.
-    (this.transport as ITransport | undefined)?.abortConnection();
+    this.transport.abortConnection();
     this.reply.errback(error);
   }
 }

@@ -95,7 +95,6 @@ export class Upload implements IPullProducer {
       result.then(
         (later) => {
           this.#reading = false;
-          if (this.#over) return;
           this.#take(later);
           this.#sendOne();
         },

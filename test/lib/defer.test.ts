@@ -1,6 +1,6 @@
 /** Deferred and what stands around it: lib/defer.ts, chain.ts, maybe.ts, unhandled.ts, inline.ts and gather.ts. */
 import assert from 'node:assert/strict';
-import { AsyncLocalStorage } from 'node:async_hooks';
+import { AsyncLocalStorage, createHook } from 'node:async_hooks';
 import { getEventListeners } from 'node:events';
 import { inspect } from 'node:util';
 import fc from 'fast-check';
@@ -1193,7 +1193,7 @@ t.test('DEF-06: a failure that nobody handles', async (t) => {
     fail(new Error('no'));
     reportUnhandledFailures();
     t.match(flushLoggedErrors(RangeError), [
-      { format: 'the hook for unhandled failures failed: {error}' },
+      { format: 'what is told of unhandled failures failed: {error}' },
     ]);
     setUnhandledFailureHook(before);
     fail(new TypeError('yes'));
@@ -1453,6 +1453,27 @@ t.test('a coroutine', async (t) => {
     gate[1]?.callback();
     t.same(successResultOf(first), ['caller', 'caller', 'caller']);
     t.same(successResultOf(none), [undefined, undefined, undefined]);
+  });
+
+  t.test('tells async hooks of its end as it did of its beginning', async (t) => {
+    const known = new Set<number>();
+    const hook = createHook({
+      init: (id, type) => type === 'plait.coroutine' && known.add(id),
+      destroy: (id) => known.delete(id),
+    }).enable();
+    t.teardown(() => hook.disable());
+    const wait = inlineCallbacks(function* (d: Deferred<number>) {
+      return yield* d;
+    });
+    const [good, bad] = [new Deferred<number>(), new Deferred<number>()];
+    const waiting = [wait(good), wait(bad)];
+    t.equal(known.size, 2);
+    good.callback(1);
+    bad.errback(tooMany());
+    successResultOf(waiting[0] as Deferred<number>);
+    failureResultOf(waiting[1] as Deferred<number>);
+    await turn();
+    t.equal(known.size, 0);
   });
 
   t.test('with a Clock is done when advance() returns', async (t) => {

@@ -1,5 +1,5 @@
 /** Calls to be made later: lib/time.ts, testing/clock.ts and `deferLater` of task.ts. No time passes in these tests. */
-import { AsyncLocalStorage } from 'node:async_hooks';
+import { AsyncLocalStorage, createHook } from 'node:async_hooks';
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import {
@@ -288,6 +288,26 @@ t.test('a delayed call', async (t) => {
     made[Symbol.dispose]();
     t.equal(calls, 1);
   });
+});
+
+t.test('async hooks hear of a delayed call’s end as they did of its beginning', async (t) => {
+  const known = new Set<number>();
+  const hook = createHook({
+    init: (id, type) => type === 'plait.delayed-call' && known.add(id),
+    destroy: (id) => known.delete(id),
+  }).enable();
+  t.teardown(() => hook.disable());
+  const clock = new Clock();
+  clock.callLater(1, () => {});
+  clock.callLater(1, () => {
+    throw new RangeError('7 is too many');
+  });
+  clock.callLater(1, () => {}).cancel();
+  t.equal(known.size, 3);
+  clock.advance(1);
+  flushLoggedErrors(RangeError);
+  await new Promise((resolve) => setImmediate(resolve));
+  t.equal(known.size, 0);
 });
 
 t.test('Clock', async (t) => {

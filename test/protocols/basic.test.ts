@@ -227,12 +227,11 @@ forBoth('LIN-03: 400,000 lines in one chunk take time in proportion', (t, make) 
         if (lines !== count) throw new Error(`only ${lines} lines`);
       };
     });
-  const once = receive(400_000);
-  const twice = receive(800_000);
-  t.comment(`${once} s, and ${twice} s for twice as many`);
-  // A tenth of a second without the instruments of the coverage.
-  t.ok(once < 0.4);
-  t.ok(twice < 3 * once);
+  const [part, whole] = [receive(50_000), receive(400_000)];
+  t.comment(`${part} s for an eighth, ${whole} s for all`);
+  // A machine that does nothing else needs less than 0.1 s. If each line cost a copy of the rest, it would be 64 times.
+  t.ok(whole < 1);
+  t.ok(whole < 24 * part);
 });
 
 forBoth('LIN-04: a line that drips in byte by byte takes time in proportion', (t, make) => {
@@ -250,10 +249,9 @@ forBoth('LIN-04: a line that drips in byte by byte takes time in proportion', (t
         if (length !== count) throw new Error(`${length} bytes`);
       };
     });
-  const once = drip(2 ** 17);
-  const twice = drip(2 ** 18);
-  t.comment(`${once} s, and ${twice} s for twice as many`);
-  t.ok(twice < 3 * once);
+  const [part, whole] = [drip(2 ** 15), drip(2 ** 18)];
+  t.comment(`${part} s for an eighth, ${whole} s for all`);
+  t.ok(whole < 24 * part);
 });
 
 forBoth('LIN-08: settings that cannot be are refused when the connection is made', (t, make) => {

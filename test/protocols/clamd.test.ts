@@ -468,6 +468,7 @@ t.test('of a source no more is taken than the connection takes', (t) => {
 
 /** A source that tells whether it was closed. */
 class Source implements AsyncIterableIterator<unknown> {
+  asked = 0;
   closed = 0;
   /** Who waits for the next piece. */
   waiting: Deferred<IteratorResult<unknown>> | undefined;
@@ -477,6 +478,7 @@ class Source implements AsyncIterableIterator<unknown> {
   }
 
   next(): Promise<IteratorResult<unknown>> {
+    this.asked++;
     this.waiting = new Deferred();
     return this.waiting.asPromise();
   }
@@ -500,6 +502,7 @@ t.test('a source may take its time, and is asked for one piece at a time', async
   line.transport.producer!.resumeProducing();
   line.transport.producer!.resumeProducing();
   t.equal(line.sent, 'zINSTREAM\0');
+  t.equal(source.asked, 1);
   await source.gives(Buffer.from('one'));
   t.same(chunksIn(line.sent).chunks, ['one']);
   t.equal(source.waiting, undefined);
@@ -794,6 +797,16 @@ t.test('the deadline covers all of it, and the error says how far it had come', 
   t.end();
 });
 
+t.test('an endpoint that fails in its own way when it is cancelled is taken at its word', (t) => {
+  const clock = new VirtualReactor();
+  const own = new Error('too late: it is connected');
+  const endpoint = { connect: () => new Deferred<never>((deferred) => deferred.errback(own)) };
+  const answer = ping({ endpoint, reactor: clock, timeout: 1 });
+  clock.advance(1);
+  t.equal(failureResultOf(answer).value, own);
+  t.end();
+});
+
 t.test('without a timeout it waits for ever', (t) => {
   const { clock, verdict } = begin(Buffer.from('bytes'), { timeout: null });
   t.same(clock.getDelayedCalls(), []);
@@ -824,10 +837,16 @@ t.test('cancelling aborts the connection at once, and a signal does the same', (
   failureResultOf(signalled.verdict, ClamdCancelled);
   t.ok(signalled.line.transport.aborting);
 
+  const source = new Source();
   const line2 = new Line();
-  const { verdict: never } = begin(Buffer.from('bytes'), { signal: abort.signal }, line2);
+  const { verdict: never } = begin(
+    source as AsyncIterable<Uint8Array>,
+    { signal: abort.signal },
+    line2,
+  );
   t.equal(failureResultOf(never, ClamdCancelled).value.cause, abort.signal.reason);
   t.notOk(line2.asked);
+  t.equal(source.closed, 1);
   t.end();
 });
 
@@ -979,7 +998,7 @@ t.test('without a prefix a command is a packet, as for clamd', (t) => {
   ];
   for (const [packet, reply] of cases) t.match(fake([packet]), { reply, closing: true });
   t.equal(fake(['PI', 'NG']).reply, 'UNKNOWN COMMAND\n');
-  t.match(fake([]), { reply: '', closing: false });
+  t.match(fake(['']), { reply: '', closing: false });
   t.end();
 });
 

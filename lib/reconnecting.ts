@@ -1,0 +1,136 @@
+/**
+ * A client factory that connects again: after a failed attempt and after a lost connection, each time a little later.
+ * `ClientService` does the same for an endpoint, and is what a new program should use. Twisted:
+ * `ReconnectingClientFactory` of `twisted.internet.protocol`.
+ */
+import type { Failure } from './failure.ts';
+import type { IConnector, IDelayedCall, IProtocol, IReactorTime, Seconds } from './interfaces.ts';
+import { Logger } from './log.ts';
+import { ClientFactory } from './protocol.ts';
+import { reactor } from './reactor.ts';
+
+const log = new Logger('plait.reconnecting');
+
+/**
+ * Tries again, for as long as it takes: after `initialDelay * factor` seconds, and `factor` times later each time, up
+ * to `maxDelay`. Each delay is varied by chance, so that clients that were cut off together do not come back together.
+ * Whoever overrides `clientConnectionFailed` or `clientConnectionLost` calls that of this class. It does not know when
+ * an attempt was a success: call `resetDelay` then, as in `buildProtocol`.
+ *
+ * @example
+ * class Patient extends ReconnectingClientFactory {
+ *   override buildProtocol(address: Address) {
+ *     this.resetDelay();
+ *     return new Protocol();
+ *   }
+ * }
+ */
+export class ReconnectingClientFactory<P extends IProtocol = IProtocol> extends ClientFactory<P> {
+  /** The longest delay in seconds, before chance varies it. */
+  maxDelay: Seconds = 3600;
+  /** The delay to begin with, in seconds; the first one used is `factor` times as long. */
+  initialDelay: Seconds = 1;
+  /** What the delay is multiplied by each time. */
+  factor: number = Math.E;
+  /** How far chance varies a delay: the standard deviation as a part of it; 0 for not at all. */
+  jitter = 0.11962656472;
+  /** How often to try again before giving up; null for ever. */
+  maxRetries: number | null = null;
+  /** Whose time it goes by. Default: the process's reactor. */
+  clock: IReactorTime = reactor;
+  /** Where chance comes from: a number from 0 to 1, without 1. */
+  random: () => number = Math.random;
+  /** False once `stopTrying` was called. */
+  continueTrying = true;
+  #delay: Seconds | undefined;
+  #retries = 0;
+  #connector: IConnector | undefined;
+  #call: IDelayedCall | undefined;
+
+  /** The latest delay in seconds. */
+  get delay(): Seconds {
+    return this.#delay ?? this.initialDelay;
+  }
+
+  /** How often it has tried again since the last success. */
+  get retries(): number {
+    return this.#retries;
+  }
+
+  override startedConnecting(connector: IConnector): void {
+    this.#connector = connector;
+  }
+
+  override clientConnectionFailed(connector: IConnector, reason: Failure): void {
+    this.#tryAgain(connector);
+  }
+
+  override clientConnectionLost(connector: IConnector, reason: Failure): void {
+    this.#tryAgain(connector);
+  }
+
+  #tryAgain(connector: IConnector): void {
+    this.#connector = connector;
+    if (this.continueTrying) this.retry();
+  }
+
+  /**
+   * Lets the connector connect after the next delay, unless `stopTrying` was called or `maxRetries` is reached.
+   *
+   * @param connector default: the one that has failed last
+   * @throws Error if there is none
+   */
+  retry(connector: IConnector | undefined = this.#connector): void {
+    if (connector === undefined) {
+      throw new Error('cannot retry: there is no connector, since nothing has been tried yet');
+    }
+    const destination = connector.getDestination();
+    if (!this.continueTrying) {
+      log.info('not connecting to {destination} again: told to stop', { destination });
+      return;
+    }
+    this.#connector = connector;
+    this.#retries++;
+    if (this.maxRetries !== null && this.#retries > this.maxRetries) {
+      log.warn('not connecting to {destination} again after {retries} retries', {
+        destination,
+        retries: this.maxRetries,
+      });
+      return;
+    }
+    this.#delay = this.#varied(Math.min(this.delay * this.factor, this.maxDelay));
+    log.info('connecting to {destination} again in {delay} seconds', {
+      destination,
+      delay: this.#delay,
+    });
+    this.#call?.cancel();
+    this.#call = this.clock.callLater(this.#delay, () => {
+      this.#call = undefined;
+      // Somebody else may have been quicker.
+      if (connector.state === 'disconnected') connector.connect();
+    });
+  }
+
+  /** Makes no more attempts, and gives up the one that is under way. */
+  stopTrying(): void {
+    this.continueTrying = false;
+    this.#call?.cancel();
+    this.#call = undefined;
+    if (this.#connector?.state === 'connecting') this.#connector.stopConnecting();
+  }
+
+  /** It was a success: the next delay is the first again, and it may try again if it had been stopped. */
+  resetDelay(): void {
+    this.#delay = undefined;
+    this.#retries = 0;
+    this.continueTrying = true;
+  }
+
+  /** By a normal distribution, after Box and Muller. */
+  #varied(delay: Seconds): Seconds {
+    if (this.jitter === 0) return delay;
+    const radius = Math.sqrt(-2 * Math.log(1 - this.random()));
+    const normal = radius * Math.cos(2 * Math.PI * this.random());
+    return Math.max(0, delay * (1 + this.jitter * normal));
+  }
+}

@@ -1,0 +1,359 @@
+/**
+ * Services: parts of a program that can be started and stopped, and sets of them that are started and stopped together.
+ * What is slow about starting goes on behind; stopping is waited for. `client-service.ts` has the one that keeps a
+ * connection. Twisted: `twisted.application.service` and `twisted.application.internet`.
+ */
+import { Deferred } from './defer.ts';
+import { CancelledError } from './errors.ts';
+import { Failure } from './failure.ts';
+import type {
+  IListeningPort,
+  IProtocolFactory,
+  IReactorTime,
+  IStreamServerEndpoint,
+  Seconds,
+} from './interfaces.ts';
+import { Logger } from './log.ts';
+import { fail, maybeDeferred, succeed } from './maybe.ts';
+import { reactor } from './reactor.ts';
+import { LoopingCall } from './task.ts';
+
+const log = new Logger('plait.service');
+
+/**
+ * A part of a program. Override `startService` and `stopService`, and call those of this class from there. Twisted:
+ * `Service`.
+ *
+ * @example
+ * class Greeter extends Service {
+ *   override startService() {
+ *     super.startService();
+ *     console.log('good morning');
+ *   }
+ *   override stopService() {
+ *     console.log('good night');
+ *     return super.stopService();
+ *   }
+ * }
+ */
+export class Service implements AsyncDisposable {
+  #running = false;
+  #name: string | undefined;
+  #parent: MultiService | undefined;
+
+  /** True from `startService` until `stopService`. */
+  get running(): boolean {
+    return this.#running;
+  }
+
+  /** By which the parent knows it, if it has one. */
+  get name(): string | undefined {
+    return this.#name;
+  }
+
+  /** The set that it belongs to. */
+  get parent(): MultiService | undefined {
+    return this.#parent;
+  }
+
+  /**
+   * Names it.
+   *
+   * @throws Error if it has a parent, which knows it by the name that it had
+   */
+  setName(name: string): void {
+    if (this.#parent !== undefined)
+      throw new Error(`cannot name a service ${JSON.stringify(name)}: it has a parent already`);
+    this.#name = name;
+  }
+
+  /**
+   * Makes it a part of `parent`, and of no other any more; what that takes to stop is not waited for. If `parent`
+   * runs, it is started.
+   *
+   * @throws Error if `parent` has another of that name, or is a part of this
+   */
+  setServiceParent(parent: MultiService): void {
+    parent.addService(this);
+  }
+
+  /**
+   * Takes it out of its parent, and stops it if that runs. Fires when it has stopped.
+   *
+   * @throws Error if it has no parent
+   */
+  disownServiceParent(): Deferred<void> {
+    if (this.#parent === undefined) throw new Error('cannot disown a parent: there is none');
+    return this.#parent.removeService(this);
+  }
+
+  /** Called before `startService`: for what must be done before the program gives up its privileges. */
+  privilegedStartService(): void {}
+
+  /** Starts. Does not wait for anything. */
+  startService(): void {
+    this.#running = true;
+  }
+
+  /** Stops, and fires when that is done. Stopping what does not run does nothing. */
+  stopService(): Deferred<void> {
+    this.#running = false;
+    return succeed();
+  }
+
+  /** `await using service = …` */
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.stopService().asPromise();
+  }
+
+  /** @internal what only a MultiService does */
+  static adopt(service: Service, parent: MultiService | undefined): void {
+    service.#parent = parent;
+  }
+}
+
+/** What stopping a service comes to; also for one written without types, which may return nothing or throw. */
+function stopped(service: Service): Deferred<void> {
+  return maybeDeferred(() => service.stopService()).addCallback(() => {});
+}
+
+/**
+ * Services that are started and stopped together: started in the order in which they were added, stopped the other way
+ * round. Twisted: `MultiService`.
+ *
+ * @example
+ * const program = new MultiService();
+ * program.addService(new TimerService(60, () => console.log('a minute has passed')));
+ * program.startService();   // prints a minute has passed
+ * program.stopService();
+ */
+export class MultiService extends Service implements Iterable<Service> {
+  readonly #services: Service[] = [];
+
+  /** The parts, in order. */
+  [Symbol.iterator](): Iterator<Service> {
+    return [...this.#services].values();
+  }
+
+  /**
+   * The part of that name.
+   *
+   * @throws Error if there is none
+   */
+  getServiceNamed(name: string): Service {
+    const service = this.#named(name);
+    if (service === undefined) throw new Error(`there is no service named ${JSON.stringify(name)}`);
+    return service;
+  }
+
+  #named(name: string | undefined): Service | undefined {
+    return name === undefined ? undefined : this.#services.find((part) => part.name === name);
+  }
+
+  /** Makes `service` a part of this; the same as `service.setServiceParent(this)`. */
+  addService(service: Service): void {
+    if (service.parent === this) return;
+    if (this.#named(service.name) !== undefined)
+      throw new Error(`there is already a service named ${JSON.stringify(service.name)}`);
+    for (let above: Service | undefined = this; above !== undefined; above = above.parent) {
+      if (above === service) throw new Error('a service cannot be a part of itself');
+    }
+    service.parent?.removeService(service).addErrback((failure) => {
+      log.failure('a service could not be stopped', failure);
+    });
+    Service.adopt(service, this);
+    this.#services.push(service);
+    if (!this.running) return;
+    service.privilegedStartService();
+    service.startService();
+  }
+
+  /**
+   * Takes `service` out, and stops it if this runs. Fires when it has stopped.
+   *
+   * @throws Error if it is no part of this
+   */
+  removeService(service: Service): Deferred<void> {
+    const at = this.#services.indexOf(service);
+    if (at < 0) throw new Error('cannot remove a service that is not a part');
+    this.#services.splice(at, 1);
+    Service.adopt(service, undefined);
+    return this.running ? stopped(service) : succeed();
+  }
+
+  override privilegedStartService(): void {
+    super.privilegedStartService();
+    for (const service of this) service.privilegedStartService();
+  }
+
+  /** Starts the parts in order. What one of them throws is thrown on; those before it run, and can be stopped. */
+  override startService(): void {
+    super.startService();
+    for (const service of this) service.startService();
+  }
+
+  /** Stops the parts, the last one first, and fires when all have stopped. What one of them fails with is logged. */
+  override stopService(): Deferred<void> {
+    const all = new Deferred<void>();
+    let missing = 1;
+    const one = (): void => {
+      if (--missing === 0) all.callback();
+    };
+    for (const service of [...this].reverse()) {
+      missing++;
+      stopped(service)
+        .addErrback((failure) => {
+          log.failure('a service could not be stopped', failure);
+        })
+        .addCallback(one);
+    }
+    super.stopService().addCallback(one);
+    return all;
+  }
+}
+
+/**
+ * Calls a function again and again while it runs, for the first time when it starts. If it fails, that is logged, and
+ * it is not called again until the service is started again. Twisted: `TimerService`.
+ */
+export class TimerService<A extends unknown[] = unknown[]> extends Service {
+  /** Whose time it goes by; to be set before it is started. Default: the process's reactor. */
+  clock: IReactorTime = reactor;
+  readonly #step: Seconds;
+  readonly #fn: (...args: A) => unknown;
+  readonly #args: A;
+  #loop: LoopingCall<A> | undefined;
+  /** Those who wait for the call that is going on. */
+  #stops: Deferred<void>[] = [];
+
+  /** @param step seconds between calls */
+  constructor(step: Seconds, fn: (...args: A) => unknown, ...args: A) {
+    super();
+    this.#step = step;
+    this.#fn = fn;
+    this.#args = args;
+  }
+
+  /** Does nothing if it runs. While a call from before it was stopped goes on, it begins when that is over. */
+  override startService(): void {
+    if (this.running) return;
+    super.startService();
+    if (this.#loop === undefined) this.#begin();
+  }
+
+  #begin(): void {
+    const loop = new LoopingCall(this.#fn, ...this.#args);
+    loop.clock = this.clock;
+    this.#loop = loop;
+    loop
+      .start(this.#step)
+      .addErrback((failure) => {
+        log.failure('a timer service has failed', failure);
+        return undefined;
+      })
+      .addCallback((ended) => {
+        this.#loop = undefined;
+        for (const stop of this.#stops.splice(0)) stop.callback();
+        // Unless it has failed, it was stopped, and may have been started again.
+        if (ended !== undefined && this.running) this.#begin();
+      });
+  }
+
+  /** Fires when the call that is going on is over. */
+  override stopService(): Deferred<void> {
+    const loop = this.#loop;
+    const stop = super.stopService();
+    if (loop === undefined) return stop;
+    const over = new Deferred<void>();
+    this.#stops.push(over);
+    if (loop.running) loop.stop();
+    return over;
+  }
+}
+
+/**
+ * Listens at an endpoint while it runs. Connections that were made live on when it is stopped. Twisted:
+ * `StreamServerEndpointService`.
+ */
+export class StreamServerEndpointService extends Service {
+  readonly #endpoint: IStreamServerEndpoint;
+  readonly #factory: IProtocolFactory;
+  /** Listening, or about to; undefined when it neither does nor tries. */
+  #listening: Deferred<void> | undefined;
+  #port: IListeningPort | undefined;
+  #waiters: Deferred<IListeningPort>[] = [];
+  /** How the latest attempt has failed. */
+  #failure: Failure | undefined;
+
+  constructor(endpoint: IStreamServerEndpoint, factory: IProtocolFactory) {
+    super();
+    this.#endpoint = endpoint;
+    this.#factory = factory;
+  }
+
+  /**
+   * Fires with the port once it listens. Fails with what the endpoint fails with, as CannotListenError, or with
+   * CancelledError if it is stopped before.
+   */
+  whenListening(): Deferred<IListeningPort> {
+    if (this.#port !== undefined) return succeed(this.#port);
+    if (this.#failure !== undefined) return fail(this.#failure);
+    const waiter: Deferred<IListeningPort> = new Deferred<IListeningPort>(() => {
+      this.#waiters = this.#waiters.filter((other) => other !== waiter);
+    });
+    this.#waiters.push(waiter);
+    return waiter;
+  }
+
+  /** Begins to listen: a port may need privileges. */
+  override privilegedStartService(): void {
+    super.privilegedStartService();
+    this.#listen();
+  }
+
+  /** Begins to listen unless that was done. A failure is logged if nobody waits for `whenListening`. */
+  override startService(): void {
+    super.startService();
+    this.#listen();
+  }
+
+  #listen(): void {
+    if (this.#listening !== undefined) return;
+    this.#failure = undefined;
+    const attempt = maybeDeferred(() => this.#endpoint.listen(this.#factory)).addCallbacks(
+      (port) => {
+        this.#port = port;
+        for (const waiter of this.#waiters.splice(0)) waiter.callback(port);
+      },
+      (failure) => {
+        this.#failed(failure);
+      },
+    );
+    // It may have failed at once, and may then be tried again.
+    if (this.#failure === undefined) this.#listening = attempt;
+  }
+
+  #failed(failure: Failure): void {
+    this.#listening = undefined;
+    this.#failure = failure;
+    const waiters = this.#waiters.splice(0);
+    for (const waiter of waiters) waiter.errback(failure);
+    if (waiters.length === 0 && failure.check(CancelledError) === undefined)
+      log.failure('a service could not listen', failure, 'error');
+  }
+
+  /** Fires when the port is closed. */
+  override stopService(): Deferred<void> {
+    const stop = super.stopService();
+    const listening = this.#listening;
+    if (listening === undefined) {
+      for (const waiter of this.#waiters.splice(0)) waiter.errback(new CancelledError());
+      return stop;
+    }
+    this.#listening = undefined;
+    listening.cancel();
+    const port = this.#port;
+    this.#port = undefined;
+    return port === undefined ? stop : port.stopListening();
+  }
+}

@@ -1,0 +1,96 @@
+/**
+ * Telling the log what goes over connections. Twisted: `TrafficLoggingFactory` of `twisted.protocols.policies`, which
+ * writes files.
+ */
+import {
+  type Address,
+  type Failure,
+  type IProtocol,
+  type IProtocolFactory,
+  Logger,
+  type LogObserver,
+  LogPublisher,
+} from 'plait';
+import { ProtocolWrapper, WrappingFactory } from './wrapping.ts';
+
+/** How many bytes of a piece the text of its event shows. */
+const SHOWN = 1024;
+
+/** Logs what passes. Made by {@link TrafficLoggingFactory}. */
+class TrafficLoggingProtocol extends ProtocolWrapper {
+  readonly #log: Logger;
+  readonly #connection: number;
+
+  constructor(factory: WrappingFactory, protocol: IProtocol, log: Logger, connection: number) {
+    super(factory, protocol);
+    this.#log = log;
+    this.#connection = connection;
+  }
+
+  override connectionMade(): void {
+    this.#tell('connected to {peer}', { peer: this.getPeer() });
+    super.connectionMade();
+  }
+
+  override dataReceived(data: Buffer): void {
+    this.#piece('received', data);
+    super.dataReceived(data);
+  }
+
+  override write(data: Uint8Array | string): void {
+    super.write(data);
+    this.#piece('sent', data);
+  }
+
+  override writeSequence(pieces: Iterable<Uint8Array | string>): void {
+    const all = [...pieces];
+    super.writeSequence(all);
+    for (const piece of all) this.#piece('sent', piece);
+  }
+
+  override connectionLost(reason: Failure): void {
+    this.#tell('lost: {reason}', { reason: reason.getBriefTraceback() });
+    super.connectionLost(reason);
+  }
+
+  #piece(direction: 'received' | 'sent', piece: Uint8Array | string): void {
+    const data = Buffer.from(piece as Uint8Array);
+    const shown = JSON.stringify(data.toString('latin1', 0, SHOWN));
+    const text = data.length > SHOWN ? `${shown} and more` : shown;
+    this.#tell('{direction} {size} bytes: {text}', { direction, size: data.length, text, data });
+  }
+
+  #tell(format: string, fields: Readonly<Record<string, unknown>>): void {
+    this.#log.info(`connection {connection} ${format}`, {
+      ...fields,
+      connection: this.#connection,
+    });
+  }
+}
+
+/**
+ * Logs each connection that is made, each piece that arrives or is written, and how it ended, at level info. Events
+ * about a piece have the fields `connection` (a number, from 1), `direction` (`received` or `sent`), `size`, `data` (a
+ * copy) and `text` (the first 1,024 bytes). Passwords pass too: mind where the log goes. Twisted:
+ * `TrafficLoggingFactory`.
+ *
+ * @example
+ * const factory = new TrafficLoggingFactory(Factory.forProtocol(Protocol), (event) => {
+ *   console.log(formatEvent(event));
+ * });
+ */
+export class TrafficLoggingFactory extends WrappingFactory {
+  readonly #log: Logger;
+  #connections = 0;
+
+  /** @param to a Logger, or an observer that is given the events and nothing else */
+  constructor(wrappedFactory: IProtocolFactory, to: Logger | LogObserver) {
+    super(wrappedFactory);
+    this.#log =
+      typeof to === 'function' ? new Logger('plait.protocols.policies', new LogPublisher(to)) : to;
+  }
+
+  override wrap(protocol: IProtocol, address: Address): ProtocolWrapper {
+    return new TrafficLoggingProtocol(this, protocol, this.#log, ++this.#connections);
+  }
+}

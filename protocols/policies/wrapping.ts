@@ -1,0 +1,216 @@
+/**
+ * A protocol and a factory that stand between others and pass everything on, for policies to extend. By themselves they
+ * do nothing but know which connections there are. Twisted: `ProtocolWrapper` and `WrappingFactory` of
+ * `twisted.protocols.policies`.
+ */
+import {
+  type Address,
+  ClientFactory,
+  type Failure,
+  type IClientFactory,
+  type IConnector,
+  type IProtocol,
+  type IProtocolFactory,
+  type IPullProducer,
+  type IPushProducer,
+  type ITCPTransport,
+  type ITransport,
+  isHalfCloseableProtocol,
+} from 'plait';
+
+/**
+ * Stands between a transport and a protocol: it is the transport's protocol and the protocol's transport, and passes
+ * everything on. Override what is to be otherwise. Twisted: `ProtocolWrapper`.
+ */
+export class ProtocolWrapper<P extends IProtocol = IProtocol> implements IProtocol, ITCPTransport {
+  /** The protocol that it stands in for. */
+  readonly wrappedProtocol: P;
+  readonly factory: WrappingFactory<P>;
+  /** The connection; set before `connectionMade`. */
+  declare transport: ITransport;
+  /** There only if the protocol has both, since having them means something. */
+  declare readonly readConnectionLost?: () => void;
+  declare readonly writeConnectionLost?: () => void;
+
+  constructor(factory: WrappingFactory<P>, wrappedProtocol: P) {
+    this.factory = factory;
+    this.wrappedProtocol = wrappedProtocol;
+    const protocol: IProtocol = wrappedProtocol;
+    if (isHalfCloseableProtocol(protocol)) {
+      this.readConnectionLost = () => protocol.readConnectionLost();
+      this.writeConnectionLost = () => protocol.writeConnectionLost();
+    }
+  }
+
+  // As a protocol.
+
+  makeConnection(transport: ITransport): void {
+    this.transport = transport;
+    this.factory.registerProtocol(this);
+    this.connectionMade();
+  }
+
+  connectionMade(): void {
+    this.wrappedProtocol.makeConnection(this);
+  }
+
+  dataReceived(data: Buffer): void {
+    this.wrappedProtocol.dataReceived(data);
+  }
+
+  connectionLost(reason: Failure): void {
+    this.factory.unregisterProtocol(this);
+    this.wrappedProtocol.connectionLost(reason);
+  }
+
+  // As a transport.
+
+  write(data: Uint8Array | string): void {
+    this.transport.write(data);
+  }
+
+  writeSequence(pieces: Iterable<Uint8Array | string>): void {
+    this.transport.writeSequence(pieces);
+  }
+
+  loseConnection(): void {
+    this.transport.loseConnection();
+  }
+
+  abortConnection(): void {
+    this.transport.abortConnection();
+  }
+
+  loseWriteConnection(): void {
+    this.transport.loseWriteConnection();
+  }
+
+  get connected(): boolean {
+    return this.transport.connected;
+  }
+
+  get disconnecting(): boolean {
+    return this.transport.disconnecting;
+  }
+
+  get bufferedBytes(): number {
+    return this.transport.bufferedBytes;
+  }
+
+  getHost(): Address {
+    return this.transport.getHost();
+  }
+
+  getPeer(): Address {
+    return this.transport.getPeer();
+  }
+
+  registerProducer(producer: IPushProducer | IPullProducer, streaming: boolean): void {
+    this.transport.registerProducer(producer, streaming);
+  }
+
+  unregisterProducer(): void {
+    this.transport.unregisterProducer();
+  }
+
+  pauseProducing(): void {
+    this.transport.pauseProducing();
+  }
+
+  resumeProducing(): void {
+    this.transport.resumeProducing();
+  }
+
+  stopProducing(): void {
+    this.transport.stopProducing();
+  }
+
+  // A protocol that asks for these has a TCP connection below the policies.
+
+  getTcpNoDelay(): boolean {
+    return (this.transport as ITCPTransport).getTcpNoDelay();
+  }
+
+  setTcpNoDelay(enabled: boolean): void {
+    (this.transport as ITCPTransport).setTcpNoDelay(enabled);
+  }
+
+  getTcpKeepAlive(): boolean {
+    return (this.transport as ITCPTransport).getTcpKeepAlive();
+  }
+
+  setTcpKeepAlive(enabled: boolean): void {
+    (this.transport as ITCPTransport).setTcpKeepAlive(enabled);
+  }
+}
+
+/**
+ * A factory around another one, for ports and for connectors: the other one builds the protocols, and this one puts a
+ * wrapper around each. If the other one refuses a connection by null, so does this. Twisted: `WrappingFactory`.
+ */
+export class WrappingFactory<P extends IProtocol = IProtocol> extends ClientFactory<
+  ProtocolWrapper<P>
+> {
+  readonly wrappedFactory: IProtocolFactory<P>;
+  /** The wrappers of the connections that there are. */
+  readonly protocols: Set<ProtocolWrapper<P>> = new Set();
+
+  constructor(wrappedFactory: IProtocolFactory<P>) {
+    super();
+    this.wrappedFactory = wrappedFactory;
+    this.noisy = false;
+  }
+
+  /** The wrapper for a protocol. Override it for a wrapper of your own; Twisted has the attribute `protocol` for it. */
+  wrap(protocol: P, address: Address): ProtocolWrapper<P> {
+    return new ProtocolWrapper(this, protocol);
+  }
+
+  override buildProtocol(address: Address): ProtocolWrapper<P> | null {
+    const protocol = this.wrappedFactory.buildProtocol(address) as P | null | undefined;
+    // A function that returns nothing refuses too, as in Python.
+    return protocol == null ? null : this.wrap(protocol, address);
+  }
+
+  override doStart(): void {
+    this.wrappedFactory.doStart();
+    super.doStart();
+  }
+
+  override doStop(): void {
+    this.wrappedFactory.doStop();
+    super.doStop();
+  }
+
+  override startedConnecting(connector: IConnector): void {
+    this.#client.startedConnecting?.(connector);
+  }
+
+  override clientConnectionFailed(connector: IConnector, reason: Failure): void {
+    this.#client.clientConnectionFailed?.(connector, reason);
+  }
+
+  override clientConnectionLost(connector: IConnector, reason: Failure): void {
+    this.#client.clientConnectionLost?.(connector, reason);
+  }
+
+  /** The wrapped factory, which may or may not be one for clients. */
+  get #client(): Partial<IClientFactory> {
+    return this.wrappedFactory;
+  }
+
+  /** A wrapper has been given its connection. */
+  registerProtocol(wrapper: ProtocolWrapper<P>): void {
+    this.protocols.add(wrapper);
+  }
+
+  /** A wrapper has lost its connection. */
+  unregisterProtocol(wrapper: ProtocolWrapper<P>): void {
+    this.protocols.delete(wrapper);
+  }
+
+  /** Closes every connection that there is, as `loseConnection` does. */
+  disconnectAllConnections(): void {
+    for (const wrapper of [...this.protocols]) wrapper.loseConnection();
+  }
+}

@@ -1,0 +1,18 @@
+/**
+ * The contract of transports, over every body and kind of wire.
+ */
+import * as chance from './contract/chance.ts';
+import * as closing from './contract/closing.ts';
+import * as connecting from './contract/connecting.ts';
+import * as connection from './contract/connection.ts';
+import { KINDS } from './contract/kinds.ts';
+import * as listening from './contract/listening.ts';
+import * as producing from './contract/producing.ts';
+import t from './fixture.ts';
+
+t.setTimeout(180_000);
+
+for (const kind of KINDS) {
+  for (const { contract } of [connection, closing, producing, chance, listening, connecting])
+    contract(t, kind);
+}

@@ -1,0 +1,54 @@
+"""
+Runs scripts of Deferred operations with Twisted, and answers with their traces. It is the twin of run-plait.ts: what
+one writes the other must write too. A line of standard input is one request, a line of standard output its answer:
+
+    {"script": [...], "corrected": true}  ->  {"trace": [...], "used": ["pause-inside"]}
+
+Where plait differs from Twisted on purpose, Twisted is corrected before it runs the script, unless "corrected" is
+false; "used" names the corrections that took effect.
+"""
+
+import json
+import sys
+
+from twisted.logger import globalLogBeginner
+
+import coroutines  # noqa: F401  fills the tables of what can be performed
+from corrections import Status, now
+from world import World
+
+
+def run(request):
+    now.used = set()
+    now.world = world = World(request.get("raw", False))
+    world.perform(request["script"])
+    world.finish()
+    return {"trace": world.trace, "used": sorted(now.used)}
+
+
+def answer(request):
+    now.corrected = request["corrected"]
+    Status.twisteds_own, Status.visible = True, False
+    result = run(request)
+    if now.corrected and Status.visible:
+        Status.twisteds_own = False
+        result = run(request)
+    return result
+
+
+def observe(event):
+    # Other events are reports of failures that nobody handled, which come when the garbage is collected.
+    if event.get("log_format") == "Exception raised from user supplied canceller":
+        now.world.log(event["log_failure"].value)
+
+
+def main():
+    sys.setrecursionlimit(5000)
+    globalLogBeginner.beginLoggingTo([observe], discardBuffer=True, redirectStandardIO=False)
+    for line in sys.stdin:
+        sys.stdout.write(json.dumps(answer(json.loads(line))) + "\n")
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()
