@@ -38,6 +38,14 @@ export {
   type Settled,
 } from './defer.ts';
 export {
+  backoffPolicy,
+  type BackoffOptions,
+  ClientService,
+  type ClientServiceOptions,
+  type RetryPolicy,
+  type WhenConnectedOptions,
+} from './client-service.ts';
+export {
   coiterate,
   cooperate,
   CooperativeTask,
@@ -109,6 +117,7 @@ export {
 export { DeferredLock, DeferredSemaphore } from './locks.ts';
 export { fail, maybeDeferred, succeed } from './maybe.ts';
 export { reactor, Reactor, type ReactorEvents } from './reactor.ts';
+export { ReconnectingClientFactory } from './reconnecting.ts';
 export { react, type ReactOptions } from './run.ts';
 export {
   DeferredQueue,
@@ -118,6 +127,7 @@ export {
   type QueueStore,
 } from './queues.ts';
 export { Scope, scope, type ScopeOptions } from './scope.ts';
+export { MultiService, Service, StreamServerEndpointService, TimerService } from './service.ts';
 export { deferLater, LoopingCall } from './task.ts';
 export { CallQueue, DelayedCall } from './time.ts';
 export {

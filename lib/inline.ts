@@ -49,8 +49,7 @@ class Run extends AsyncResource implements Waiter, Relay {
 
   awaited(surely: boolean): Deferred<unknown> | undefined {
     const awaited = this.#waitingOn;
-    if (awaited !== undefined && !(surely && awaited.called && awaited.waitingOn === undefined))
-      return awaited;
+    if (awaited !== undefined && !(surely && hasResult(awaited))) return awaited;
     this.#cancelled = true;
     return undefined;
   }
@@ -107,6 +106,13 @@ class Run extends AsyncResource implements Waiter, Relay {
       log.failure('a canceller failed', new Failure(error));
     }
   }
+}
+
+/** True if there is nothing left to be cancelled, though it may still be on its way to those who wait for it. */
+function hasResult(deferred: Deferred<unknown>): boolean {
+  let at = deferred;
+  while (at.waitingOn !== undefined) at = at.waitingOn;
+  return at.called;
 }
 
 /** What is waited for when `thing` is yielded; undefined if it is just a value. */

@@ -5,7 +5,7 @@
  */
 import { Deferred } from './defer.ts';
 import { CancelledError } from './errors.ts';
-import { Failure } from './failure.ts';
+import type { Failure } from './failure.ts';
 import type {
   IListeningPort,
   IProtocolFactory,
@@ -17,6 +17,7 @@ import { Logger } from './log.ts';
 import { fail, maybeDeferred, succeed } from './maybe.ts';
 import { reactor } from './reactor.ts';
 import { LoopingCall } from './task.ts';
+import { checkDelay } from './time.ts';
 
 const log = new Logger('plait.service');
 
@@ -117,6 +118,11 @@ function stopped(service: Service): Deferred<void> {
   return maybeDeferred(() => service.stopService()).addCallback(() => {});
 }
 
+/** Whether `part` is `whole`, or a part of it, or a part of a part. */
+function isWithin(part: Service | undefined, whole: Service): boolean {
+  return part !== undefined && (part === whole || isWithin(part.parent, whole));
+}
+
 /**
  * Services that are started and stopped together: started in the order in which they were added, stopped the other way
  * round. Twisted: `MultiService`.
@@ -155,9 +161,7 @@ export class MultiService extends Service implements Iterable<Service> {
     if (service.parent === this) return;
     if (this.#named(service.name) !== undefined)
       throw new Error(`there is already a service named ${JSON.stringify(service.name)}`);
-    for (let above: Service | undefined = this; above !== undefined; above = above.parent) {
-      if (above === service) throw new Error('a service cannot be a part of itself');
-    }
+    if (isWithin(this, service)) throw new Error('a service cannot be a part of itself');
     service.parent?.removeService(service).addErrback((failure) => {
       log.failure('a service could not be stopped', failure);
     });
@@ -214,7 +218,7 @@ export class MultiService extends Service implements Iterable<Service> {
 
 /**
  * Calls a function again and again while it runs, for the first time when it starts. If it fails, that is logged, and
- * it is not called again until the service is started again. Twisted: `TimerService`.
+ * it is not called again until the service is stopped and started. Twisted: `TimerService`.
  */
 export class TimerService<A extends unknown[] = unknown[]> extends Service {
   /** Whose time it goes by; to be set before it is started. Default: the process's reactor. */
@@ -226,10 +230,13 @@ export class TimerService<A extends unknown[] = unknown[]> extends Service {
   /** Those who wait for the call that is going on. */
   #stops: Deferred<void>[] = [];
 
-  /** @param step seconds between calls */
+  /**
+   * @param step seconds between calls
+   * @throws RangeError for a step that is negative or not finite
+   */
   constructor(step: Seconds, fn: (...args: A) => unknown, ...args: A) {
     super();
-    this.#step = step;
+    this.#step = checkDelay(step, 'step');
     this.#fn = fn;
     this.#args = args;
   }
@@ -278,8 +285,9 @@ export class TimerService<A extends unknown[] = unknown[]> extends Service {
 export class StreamServerEndpointService extends Service {
   readonly #endpoint: IStreamServerEndpoint;
   readonly #factory: IProtocolFactory;
-  /** Listening, or about to; undefined when it neither does nor tries. */
-  #listening: Deferred<void> | undefined;
+  /** It has tried to listen since it was stopped. */
+  #tried = false;
+  #attempt: Deferred<void> | undefined;
   #port: IListeningPort | undefined;
   #waiters: Deferred<IListeningPort>[] = [];
   /** How the latest attempt has failed. */
@@ -318,9 +326,9 @@ export class StreamServerEndpointService extends Service {
   }
 
   #listen(): void {
-    if (this.#listening !== undefined) return;
-    this.#failure = undefined;
-    const attempt = maybeDeferred(() => this.#endpoint.listen(this.#factory)).addCallbacks(
+    if (this.#tried) return;
+    this.#tried = true;
+    this.#attempt = maybeDeferred(() => this.#endpoint.listen(this.#factory)).addCallbacks(
       (port) => {
         this.#port = port;
         for (const waiter of this.#waiters.splice(0)) waiter.callback(port);
@@ -329,12 +337,9 @@ export class StreamServerEndpointService extends Service {
         this.#failed(failure);
       },
     );
-    // It may have failed at once, and may then be tried again.
-    if (this.#failure === undefined) this.#listening = attempt;
   }
 
   #failed(failure: Failure): void {
-    this.#listening = undefined;
     this.#failure = failure;
     const waiters = this.#waiters.splice(0);
     for (const waiter of waiters) waiter.errback(failure);
@@ -345,15 +350,13 @@ export class StreamServerEndpointService extends Service {
   /** Fires when the port is closed. */
   override stopService(): Deferred<void> {
     const stop = super.stopService();
-    const listening = this.#listening;
-    if (listening === undefined) {
-      for (const waiter of this.#waiters.splice(0)) waiter.errback(new CancelledError());
-      return stop;
-    }
-    this.#listening = undefined;
-    listening.cancel();
+    const attempt = this.#attempt;
     const port = this.#port;
-    this.#port = undefined;
+    this.#tried = false;
+    this.#attempt = this.#port = undefined;
+    attempt?.cancel();
+    this.#failure = undefined;
+    for (const waiter of this.#waiters.splice(0)) waiter.errback(new CancelledError());
     return port === undefined ? stop : port.stopListening();
   }
 }

@@ -27,11 +27,13 @@ export const FLOORS: readonly (readonly string[])[] = [
   ['io/', 'transport/'],
   ['reactor'],
   [
+    'client-service',
     'cooperate',
     'endpoint-strings',
     'endpoints',
     'filesystem-lock',
     'logging',
+    'reconnecting',
     'run',
     'scope',
     'service',

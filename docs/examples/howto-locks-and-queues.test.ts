@@ -222,6 +222,25 @@ t.test('other orders', async (t) => {
   const numbers = new PriorityQueue<number>();
   for (const n of [2, 1, 3]) numbers.put(n);
   t.equal(successResultOf(numbers.get()), 1);
+
+  const store = new Set<string>();
+  const once = new DeferredQueue<string>(
+    {},
+    {
+      get size() {
+        return store.size;
+      },
+      add: (thing) => store.add(thing),
+      take: () => {
+        const [first = ''] = store;
+        store.delete(first);
+        return first;
+      },
+    },
+  );
+  for (const thing of ['tea', 'toast', 'tea']) once.put(thing);
+  t.equal(once.pending, 2);
+  t.equal(successResultOf(once.get()), 'tea');
 });
 
 t.test('shutdown', async (t) => {

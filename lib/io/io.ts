@@ -9,7 +9,8 @@
  *    many events in one turn.)
  * 2. The events of a wire are `wireData` any number of times, then at most one `wireEnd`, and at last exactly one
  *    `wireClosed`, whatever was called and whichever side was first. `wireDrained` may come between any of them. A wire
- *    whose both directions have ended is closed.
+ *    whose both directions have ended is closed. Neither data nor an end is reported after `discard`, `close`,
+ *    `destroy` or `reset`.
  * 3. While a wire is paused it reports no data and no end; it does report that it was closed.
  * 4. Bytes are sent in the order in which they were written. `write` never fails: an error is reported by `wireClosed`.
  * 5. A buffer that is written may be sent from where it is, later; a buffer that is reported belongs to the brain, and
@@ -46,7 +47,7 @@ export interface Wire {
   /** Reports no more data until `resume`. */
   pause(): void;
   resume(): void;
-  /** From now on reads and drops what arrives, paused or not; neither data nor an end is reported any more. */
+  /** From now on reads and drops what arrives, paused or not, so that it does not hold up the other side. */
   discard(): void;
   /** Sends what was written, then tells the other side that no more will come; `ended` is called when that is done. */
   end(ended: () => void): void;

@@ -31,16 +31,18 @@ const LINGER_MS = 2000;
 
 const NOTHING = Buffer.alloc(0);
 
-const ALREADY_CLOSED = new Set([
-  'ERR_STREAM_DESTROYED',
-  'ERR_STREAM_WRITE_AFTER_END',
-  'ERR_STREAM_PREMATURE_CLOSE',
-]);
+/** What a stream wants called when a write is done. */
+type Written = (error?: NodeJS.ErrnoException | null) => void;
+
+const WIRE = Symbol('wire');
+
+/** A socket that knows its wire, so that all can share their listeners: closures for each would cost much memory. */
+type WiredSocket = Socket & { readonly [WIRE]: NodeWire };
 
 class NodeWire implements Wire {
   readonly host: Address;
   readonly peer: Address;
-  readonly #socket: Socket;
+  readonly #socket: WiredSocket;
   #events: WireEvents | undefined;
   #error: Error | undefined;
   /** Written in this turn and not yet given to the socket, so that one turn costs one system call. */
@@ -51,6 +53,8 @@ class NodeWire implements Wire {
   #flushing = false;
   /** How many writes the socket has not called back for. */
   #unwritten = 0;
+  /** The stream's, for the one write that is under way. */
+  #done: Written | undefined;
   /** A write has failed: the other side takes nothing more, and the socket is closed when all is read. */
   #broken = false;
   #paused = false;
@@ -61,76 +65,60 @@ class NodeWire implements Wire {
   #discarded = false;
 
   constructor(socket: Socket, host: Address, peer: Address) {
-    this.#socket = socket;
+    this.#socket = Object.assign(socket, { [WIRE]: this });
     this.host = host;
     this.peer = peer;
     // Without a listener an error would end the process; there may be one before anybody has called start().
-    socket.on('error', (error) => {
-      this.#error ??= error;
-    });
-    this.#outliveFailedWrites();
-  }
-
-  /**
-   * Where a write fails, Node destroys the socket at once, and with it what the other side sent before it went away:
-   * often the reason. So the stream is not told, and the socket is closed when that has been read.
-   */
-  #outliveFailedWrites(): void {
-    const socket = this.#socket;
-    const write = socket._write.bind(socket);
-    const writev = socket._writev?.bind(socket);
-    // A stream has one write under way at a time, so one function can stand for the callback of each.
-    let done: (error?: Error | null) => void;
-    const told = (error?: Error | null): void => {
-      if (error) this.#writeFailed(error);
-      done();
-    };
-    socket._write = (chunk, encoding, callback) => {
-      done = callback;
-      if (this.#broken) done();
-      else write(chunk, encoding, told);
-    };
-    socket._writev = (chunks, callback) => {
-      done = callback;
-      if (this.#broken) done();
-      else writev?.(chunks, told);
-    };
-  }
-
-  #writeFailed(error: NodeJS.ErrnoException): void {
-    this.#error ??= error;
-    this.#broken = true;
-    const { readableEnded } = this.#socket;
-    // After these two an end or an error is certain to be read.
-    const certain = error.code === 'EPIPE' || error.code === 'ECONNRESET';
-    if (!certain || readableEnded || this.#paused || this.#discarding) this.#socket.destroy();
+    socket.on('error', NodeWire.#onError);
+    // Where a write fails, Node destroys the socket at once, and with it what the other side sent before it went away:
+    // often the reason. So the stream is not told, and the socket is closed when that has been read.
+    socket._write = NodeWire.#write;
+    socket._writev = NodeWire.#writev;
   }
 
   get bufferedBytes(): number {
     return this.#gatheredBytes + this.#socket.writableLength;
   }
 
+  get #isTCP(): boolean {
+    return !(this.host instanceof UNIXAddress);
+  }
+
   start(events: WireEvents): void {
     this.#events = events;
     const socket = this.#socket;
-    socket.on('close', () => {
-      const error = this.#error;
-      events.wireClosed(error !== undefined && isOurOwn(error) ? undefined : error);
-    });
+    socket.on('close', NodeWire.#onClose);
     if (socket.destroyed) return;
-    socket.on('end', () => {
-      this.endNow();
-    });
-    socket.on('data', (data: Buffer) => {
-      this.#delivering = true;
-      events.wireData(data);
-      this.#delivering = false;
-      if (this.#gatheredBytes > 0) this.#flush();
-    });
+    socket.on('end', NodeWire.#onEnd);
+    socket.on('data', NodeWire.#onData);
   }
 
-  /** @internal */
-  endNow(): void {
+  static #onData(this: WiredSocket, data: Buffer): void {
+    const wire = this[WIRE];
+    if (wire.#discarding) {
+      wire.#discarded = true;
+      return;
+    }
+    wire.#delivering = true;
+    wire.#events?.wireData(data);
+    wire.#delivering = false;
+    if (wire.#gatheredBytes > 0) wire.#flush();
+  }
+
+  static #onEnd(this: WiredSocket): void {
+    this[WIRE].#end();
+  }
+
+  static #onError(this: WiredSocket, error: Error): void {
+    this[WIRE].#error ??= error;
+  }
+
+  static #onClose(this: WiredSocket): void {
+    const wire = this[WIRE];
+    wire.#events?.wireClosed(wire.#error);
+  }
+
+  #end(): void {
     this.#endWaits = this.#paused;
     if (this.#paused || this.#discarding) return;
     this.#flush();
@@ -141,9 +129,11 @@ class NodeWire implements Wire {
     else if (!socket.destroyed) this.#events?.wireEnd();
   }
 
-  get #isTCP(): boolean {
-    return !(this.host instanceof UNIXAddress);
+  static #endLater(wire: NodeWire): void {
+    wire.#end();
   }
+
+  // ── Writing ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
   write(data: Uint8Array): void {
     if (data.length === 0 || this.#broken) return;
@@ -151,13 +141,12 @@ class NodeWire implements Wire {
     this.#gatheredBytes += data.length;
     if (this.#delivering || this.#flushing) return;
     this.#flushing = true;
-    process.nextTick(flushLater, this);
+    process.nextTick(NodeWire.#flushLater, this);
   }
 
-  /** @internal */
-  flushNow(): void {
-    this.#flushing = false;
-    this.#flush();
+  static #flushLater(wire: NodeWire): void {
+    wire.#flushing = false;
+    wire.#flush();
   }
 
   #flush(): void {
@@ -188,6 +177,40 @@ class NodeWire implements Wire {
     if (sent && !this.#broken && !this.#socket.destroyed) this.#events?.wireDrained();
   };
 
+  static #write(this: WiredSocket, chunk: unknown, encoding: BufferEncoding, done: Written): void {
+    const wire = this[WIRE];
+    wire.#done = done;
+    if (wire.#broken) done();
+    else Socket.prototype._write.call(this, chunk, encoding, wire.#tried);
+  }
+
+  static #writev(
+    this: WiredSocket,
+    chunks: { chunk: unknown; encoding: BufferEncoding }[],
+    done: Written,
+  ): void {
+    const wire = this[WIRE];
+    wire.#done = done;
+    if (wire.#broken) done();
+    else Socket.prototype._writev?.call(this, chunks, wire.#tried);
+  }
+
+  readonly #tried: Written = (error) => {
+    if (error) this.#writeFailed(error);
+    this.#done?.();
+  };
+
+  #writeFailed(error: NodeJS.ErrnoException): void {
+    this.#error ??= error;
+    this.#broken = true;
+    const { readableEnded } = this.#socket;
+    // After these two an end or an error is certain to be read.
+    const certain = error.code === 'EPIPE' || error.code === 'ECONNRESET';
+    if (!certain || readableEnded || this.#paused || this.#discarding) this.#socket.destroy();
+  }
+
+  // ── Pausing and closing ──────────────────────────────────────────────────────────────────────────────────────────
+
   pause(): void {
     this.#paused = true;
     if (this.#broken) this.#socket.destroy();
@@ -197,7 +220,7 @@ class NodeWire implements Wire {
   resume(): void {
     this.#paused = false;
     this.#socket.resume();
-    if (this.#endWaits) process.nextTick(endLater, this);
+    if (this.#endWaits) process.nextTick(NodeWire.#endLater, this);
   }
 
   end(ended: () => void): void {
@@ -208,29 +231,23 @@ class NodeWire implements Wire {
   }
 
   discard(): void {
-    if (this.#discarding) return;
     this.#discarding = true;
     this.#paused = false;
     if (this.#broken) this.#socket.destroy();
-    this.#socket.removeAllListeners('data');
-    this.#socket.on('data', () => {
-      this.#discarded = true;
-    });
-    this.#socket.resume();
+    else this.#socket.resume();
   }
 
   close(): void {
     this.#flush();
     this.discard();
     // To close with bytes unread, or with more to come, makes the kernel send a reset, and drop what it has not sent yet.
-    this.#socket.end(() => setImmediate(closeIfQuiet, this));
+    this.#socket.end(() => setImmediate(NodeWire.#closeIfQuiet, this));
   }
 
-  /** @internal */
-  closeIfQuiet(): void {
-    const socket = this.#socket;
+  static #closeIfQuiet(wire: NodeWire): void {
+    const socket = wire.#socket;
     if (socket.destroyed) return;
-    if (!this.#discarded) {
+    if (!wire.#discarded) {
       socket.destroy();
       return;
     }
@@ -246,10 +263,11 @@ class NodeWire implements Wire {
   reset(): void {
     const socket = this.#socket;
     if (!this.#isTCP) socket.destroy();
-    // Node cannot reset a socket while it tells the other side of its end, which it has done by the next turn.
-    else if (socket.writableEnded && !socket.writableFinished && socket.writableLength === 0)
+    else if (socket.writableEnded && !socket.writableFinished && socket.writableLength === 0) {
+      // Node cannot reset a socket while it tells the other side of its end, which it has done by the next turn.
+      this.discard();
       socket.once('finish', () => socket.resetAndDestroy());
-    else socket.resetAndDestroy();
+    } else socket.resetAndDestroy();
   }
 
   setNoDelay(enabled: boolean): void {
@@ -259,23 +277,6 @@ class NodeWire implements Wire {
   setKeepAlive(enabled: boolean): void {
     this.#socket.setKeepAlive(enabled);
   }
-}
-
-function flushLater(wire: NodeWire): void {
-  wire.flushNow();
-}
-
-function endLater(wire: NodeWire): void {
-  wire.endNow();
-}
-
-function closeIfQuiet(wire: NodeWire): void {
-  wire.closeIfQuiet();
-}
-
-/** Errors by which Node says that we have closed the socket ourselves. */
-function isOurOwn(error: NodeJS.ErrnoException): boolean {
-  return ALREADY_CLOSED.has(error.code ?? '');
 }
 
 /** @param host the other end, as we know it: where that is gone already, the kernel does not say any more */

@@ -12,8 +12,8 @@ export class Conversation extends Protocol {
   readonly command: CommandName;
   /**
    * Fires with the reply, without its terminator. Fails with NoReply, with BadReply if it is too long, with
-   * ClamdCancelled, and if there is an upload with what its source throws. Cancelling aborts the connection, so not
-   * before there is one.
+   * ClamdCancelled, and if there is an upload with what its source throws. Cancelling aborts the connection: not
+   * to be done before there is one.
    */
   readonly reply: Deferred<string>;
   readonly #upload: Upload | undefined;

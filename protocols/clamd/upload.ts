@@ -92,14 +92,14 @@ export class Upload implements IPullProducer {
         this.#reading = false;
         return result;
       }
-      result.then(
-        (later) => {
+      // An iterator of somebody else may give what is no result: that must not go unheard either.
+      result
+        .then((later) => {
           this.#reading = false;
           this.#take(later);
           this.#sendOne();
-        },
-        (error: unknown) => this.#fail(error),
-      );
+        })
+        .then(undefined, (error: unknown) => this.#fail(error));
     } catch (error) {
       this.#fail(error);
     }

@@ -180,6 +180,33 @@ rules.state('REA-13: a pull producer that writes nothing is not asked again', as
   protocol.transport.unregisterProducer();
 });
 
+rules.state(
+  'a pull producer waits for what others write, and is not asked after an abort',
+  async (stage) => {
+    const { t, world } = stage;
+    const protocol = new Recorder();
+    const peer = await stage.join(protocol, { paused: true });
+    const { transport } = protocol;
+    /** All is sent, and the producer has not been asked yet. */
+    const sent = async () => {
+      while (transport.bufferedBytes > 0) await new Promise((resolve) => process.nextTick(resolve));
+    };
+    const producer = new Producer({ resume: () => transport.write('x') });
+    transport.registerProducer(producer, false);
+    await sent();
+    transport.write(Buffer.allocUnsafe(20 * MIB));
+    await world.settle();
+    t.same(producer.events, ['resume'], 'much waits still');
+    peer.resume();
+    await world.until(() => producer.events.length > 1);
+    await sent();
+    const { length } = producer.events;
+    transport.abortConnection();
+    await world.until(() => protocol.lost);
+    t.same(producer.events.slice(length), ['stop']);
+  },
+);
+
 rules.state('REA-13: writing at each resume takes no stack, and starves nobody', async (stage) => {
   const { t, world } = stage;
   const protocol = new Recorder();

@@ -60,6 +60,8 @@ class Draft {
   readonly #groups: ReadonlySet<Group>;
   /** Deferreds that a step pauses and none unpauses. */
   readonly #paused: number[] = [];
+  /** The Deferred of the coroutine that is being made up. */
+  #coroutine = 0;
   #labels = 0;
   #values = 0;
   #depth = 0;
@@ -120,9 +122,19 @@ class Draft {
     return body;
   }
 
-  coroutine(): { label: number; ops: Op[] } {
-    const label = ++this.#labels;
-    return { label, ops: this.ops(4) };
+  coroutine(): { d: number; label: number; ops: Op[] } {
+    const [d, label, around] = [this.fresh(), ++this.#labels, this.#coroutine];
+    this.#coroutine = d;
+    const ops = this.ops(4);
+    this.#coroutine = around;
+    return { d, label, ops };
+  }
+
+  /** Now and then a coroutine cancels itself. */
+  stepsOfCoroutine(): Step[] {
+    const steps = this.steps();
+    if (this.random.chance(0.1)) steps.push({ step: 'cancel', d: this.#coroutine });
+    return steps;
   }
 
   ops(most: number): Op[] {
@@ -140,6 +152,12 @@ class Draft {
     const made = this.#made.d;
     const back = this.random.chance(0.6) ? Math.min(3, made) : made;
     return Math.max(0, made - this.random.between(1, Math.max(1, back)));
+  }
+
+  /** Seldom the latest, which is the coroutine's own. */
+  toAwait(): number {
+    const d = this.old();
+    return d < this.#made.d - 1 || this.random.chance(0.2) ? d : this.old();
   }
 
   toPause(): number {
@@ -324,9 +342,9 @@ const STEPS: Table<Steps> = {
     },
   }),
   ...group('coroutines', {
-    inline: { weight: 14, make: (draft) => ({ d: draft.fresh(), ...draft.coroutine() }) },
+    inline: { weight: 14, make: (draft) => draft.coroutine() },
     inlinePlain: { weight: 0.5, make: (draft) => ({ d: draft.fresh(), body: draft.body() }) },
-    coroutine: { weight: 4, make: (draft) => ({ d: draft.fresh(), ...draft.coroutine() }) },
+    coroutine: { weight: 4, make: (draft) => draft.coroutine() },
   }),
   ...group('time', {
     deferLater: { weight: 3, make: (draft) => ({ d: draft.fresh(), seconds: draft.seconds() }) },
@@ -455,9 +473,9 @@ const ENDS: Table<Ends> = {
 };
 
 const OPS: Table<Ops> = {
-  steps: { weight: 4, make: (draft) => ({ steps: draft.steps() }) },
-  wait: { weight: 6, make: (draft) => ({ d: draft.old() }) },
-  waitFrom: { weight: 6, make: (draft) => ({ d: draft.old() }) },
+  steps: { weight: 4, make: (draft) => ({ steps: draft.stepsOfCoroutine() }) },
+  wait: { weight: 6, make: (draft) => ({ d: draft.toAwait() }) },
+  waitFrom: { weight: 6, make: (draft) => ({ d: draft.toAwait() }) },
   yield: { weight: 1, make: (draft) => ({ value: draft.value() }) },
   yieldFailure: { weight: 0.3, make: (draft) => ({ error: draft.error() }) },
   attempt: {

@@ -53,6 +53,7 @@ export class Twisted {
     this.#process = spawn(PYTHON, ['-B', driver()], {
       env: { ...process.env, PYTHONHASHSEED: '0' },
     });
+    this.#process.once('error', (error) => (this.#errors += error.message));
     this.#process.stderr.on('data', (data: Buffer) => (this.#errors += data.toString()));
     this.#process.stdin.on('error', () => {}); // it has ended, which is told below
     createInterface(this.#process.stdout).on('line', (line) => this.#waiting.shift()?.(line));
@@ -165,14 +166,15 @@ export async function runOracle(
 }
 
 /** What both have made of one script. */
-interface Pair {
+export interface Pair {
   readonly script: Script;
   readonly plait: readonly string[];
   readonly twisted: readonly string[];
   readonly used: readonly string[];
 }
 
-async function compare(
+/** Runs scripts with both. */
+export async function compare(
   twisted: Twisted,
   scripts: readonly Script[],
   options?: PlaitOptions,

@@ -603,6 +603,11 @@ t.test('a source must yield bytes', async (t) => {
   failureResultOf(verdict, TypeError);
   const lying = { next: () => undefined, [Symbol.iterator]: () => lying };
   failureResultOf(begin(lying as never).verdict, TypeError);
+  const liar = { next: () => Promise.resolve(undefined), [Symbol.asyncIterator]: () => liar };
+  const late = begin(liar as never);
+  await turn();
+  failureResultOf(late.verdict, TypeError);
+  t.ok(late.line.transport.aborting);
 });
 
 t.test('a generator may end the scan that reads it', (t) => {
