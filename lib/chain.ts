@@ -48,6 +48,7 @@ export const CALLED = 1;
 export const RUNNING = 2; // a function of the chain is on the stack: what is added now runs after it
 export const PAUSED = 4; // by pause()
 export const WAITING = 8; // for the Deferred in #result, which will hand its result over
+export const WAITED = 32; // some other Deferred has waited for it
 export const SWALLOW = 16; // cancelled without a canceller: one late result is to be ignored
 export const MAY_NOT_RUN = CALLED | RUNNING | PAUSED | WAITING; // unless of these it is just CALLED
 

@@ -28,6 +28,7 @@ import {
   RUNNING,
   show,
   SWALLOW,
+  WAITED,
   type Waiter,
   WAITING,
 } from './chain.ts';
@@ -211,7 +212,7 @@ export class Deferred<T> implements PromiseLike<T> {
     ok: (value: T) => R,
     bad?: (failure: Failure) => S,
   ): Deferred<Settled<R> | Settled<S>> {
-    return this.append(callable(ok), bad && callable(bad)) as never;
+    return this.append(callable(ok), bad === undefined ? bad : callable(bad)) as never;
   }
 
   /**
@@ -304,18 +305,16 @@ export class Deferred<T> implements PromiseLike<T> {
 
   /** The result is `outcome`: what is to be waited for, where it is a Deferred or a thenable. */
   private adopt(outcome: object): void {
-    if (outcome instanceof Failure) return;
     let inner: Deferred<unknown>;
-    if (outcome instanceof Deferred) {
-      inner = outcome;
-    } else {
-      try {
-        if (!isThenable(outcome)) return;
-      } catch (error) {
-        this.#result = new Failure(error);
-        return;
-      }
-      inner = Deferred.fromPromise(outcome);
+    try {
+      if (outcome instanceof Failure) return;
+      if (outcome instanceof Deferred) inner = outcome;
+      else if (isThenable(outcome)) inner = Deferred.fromPromise(outcome);
+      else return;
+    } catch (error) {
+      // A Proxy, or a getter, that throws when it is looked at.
+      this.#result = new Failure(error);
+      return;
     }
     if (inner === this || this.isWaitedForBy(inner)) {
       this.#result = new Failure(
@@ -328,6 +327,7 @@ export class Deferred<T> implements PromiseLike<T> {
     } else {
       this.#result = inner;
       this.#flags |= WAITING;
+      inner.#flags |= WAITED;
       // It has no result to run with, so this only appends.
       inner.push(new Link(this, handOver));
     }
@@ -335,9 +335,7 @@ export class Deferred<T> implements PromiseLike<T> {
 
   /** Only one that is waited for can close a ring, so the walk is rare. */
   private isWaitedForBy(other: Deferred<unknown>): boolean {
-    let link = this.#first;
-    while (link !== undefined && link.bad !== handOver) link = link.next;
-    if (link === undefined) return false;
+    if ((this.#flags & WAITED) === 0) return false;
     for (let at = other.waitingOn; at !== undefined; at = at.waitingOn)
       if (at === this) return true;
     return false;
@@ -495,17 +493,19 @@ export class Deferred<T> implements PromiseLike<T> {
         },
       };
     }
+    let over = false;
+    const settle = (outcome: unknown): void => {
+      if (over) return; // no promise, but something that settles more than once
+      over = true;
+      Deferred.settle(deferred, outcome);
+      Deferred.run(deferred);
+    };
     try {
-      promise.then(
-        (value) => {
-          deferred.callback(value as Awaited<T>);
-        },
-        (error: unknown) => {
-          deferred.errback(new Failure(aborted ? asCancelled(error) : error));
-        },
-      );
+      promise.then(settle, (error: unknown) => {
+        settle(new Failure(aborted ? asCancelled(error) : error));
+      });
     } catch (error) {
-      deferred.errback(new Failure(error));
+      settle(new Failure(error));
     }
     return deferred;
   }

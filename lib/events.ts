@@ -219,7 +219,7 @@ export class DeferredBarrier {
  * const config = new AsyncResult<string>();
  * config.get().addCallback((text) => console.log('one reads', text));
  * config.get().addCallback((text) => console.log('another reads', text));
- * config.set('colour = green');
+ * config.set('color = green');
  */
 export class AsyncResult<T> {
   #result: { readonly value: T } | Failure | undefined;

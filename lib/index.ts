@@ -14,6 +14,8 @@
  * - `reactor`: the object through which a program asks for all of it.
  * - `endpoints`, `endpoint-strings`, `task`, `cooperate`, `scope`, `run`: places to listen and connect, calls in the
  *   future, work in small pieces, work that ends together, whole programs.
+ * - `service`, `client-service`, `reconnecting`: parts of a program that are started and stopped, clients that connect
+ *   again.
  *
  * Test doubles are in `plait/testing`, protocols in `plait/protocols/*`.
  */
@@ -109,6 +111,7 @@ export {
 export {
   ClientFactory,
   Factory,
+  type FactoryOf,
   isHalfCloseableProtocol,
   Protocol,
   type ProtocolClass,

@@ -70,6 +70,11 @@ export function isHalfCloseableProtocol(protocol: object): protocol is IHalfClos
 /** A class of protocols that is constructed without arguments. */
 export type ProtocolClass<P extends IProtocol> = new () => P;
 
+/** A factory of the class `F` that builds `P`. */
+export type FactoryOf<F extends Factory, P extends IProtocol> = Factory extends F
+  ? Factory<P>
+  : F & Factory<P>;
+
 /** Builds a protocol for each connection, and keeps what they share. */
 export class Factory<P extends IProtocol = IProtocol> implements IProtocolFactory {
   /** The class that `buildProtocol` makes an instance of. Give it, or override `buildProtocol`. */
@@ -83,13 +88,13 @@ export class Factory<P extends IProtocol = IProtocol> implements IProtocolFactor
    * A factory of this class that builds `protocol`, which needs no arguments. For one that does, override
    * `buildProtocol`.
    */
-  static forProtocol<P extends IProtocol, F extends Factory<P>>(
-    this: new () => F & Factory<P>,
+  static forProtocol<P extends IProtocol, F extends Factory>(
+    this: new () => F,
     protocol: ProtocolClass<P>,
-  ): Factory<P> & F {
+  ): FactoryOf<F, P> {
     const factory = new this();
     factory.protocol = protocol;
-    return factory;
+    return factory as never;
   }
 
   /** A protocol for the connection with `address`, or null to refuse it. */

@@ -25,13 +25,21 @@ t.setTimeout(300_000);
 
 // ── The project's own ────────────────────────────────────────────────────────────────────────────────────────────────
 
+rmSync(DOCTESTS, { recursive: true, force: true });
+mkdirSync(DOCTESTS);
+
+// What the examples test with tap becomes part of this file. They are loaded in one go and before any test begins, since
+// the loader has a handle open meanwhile, which would be taken for the test's.
+const examples = [...readExamples(ROOT)];
+const tests = examples.filter(([, kind]) => kind === 'test').map(([path]) => path);
+writeFileSync(join(DOCTESTS, 'examples.ts'), tests.map((path) => `import '../${path}';`).join('\n'));
+await import(pathToFileURL(join(DOCTESTS, 'examples.ts')).href);
+
 t.test('the code in Markdown is that of the examples, and its links lead somewhere', async (t) => {
   t.same(checkMarkdown(ROOT), []);
 });
 
 const doctests = readDoctests(ROOT);
-rmSync(DOCTESTS, { recursive: true, force: true });
-mkdirSync(DOCTESTS);
 for (const { file, text } of doctests) writeFileSync(join(DOCTESTS, file), text);
 
 t.test('the examples in doc comments compile', async (t) => {
@@ -58,7 +66,6 @@ for (const { name, file } of doctests) {
   });
 }
 
-const examples = [...readExamples(ROOT)];
 for (const [path, kind] of examples) {
   if (kind !== 'program') continue;
   t.test(`${path} ends well`, async (t) => {
@@ -75,10 +82,6 @@ t.test('no example is forgotten', async (t) => {
   t.same(forgottenExamples(ROOT), []);
 });
 
-// What these files test with tap becomes part of this file.
-for (const [path, kind] of examples) {
-  if (kind === 'test') await import(pathToFileURL(join(ROOT, path)).href);
-}
 
 /** What the compiler says of a folder with a tsconfig.json; faults of other files are those of `npm run typecheck`. */
 async function compile(folder: string): Promise<string> {

@@ -29,6 +29,9 @@ const MOST_TURNS = 2000;
 /** How many turns are taken in any case, for a late rejection, warning or log event to show. */
 const LEAST_TURNS = 2;
 
+/** By this Node talks to the thread in which its module loader runs, at moments of its own. Workers are watched. */
+const LOADER_PORT = 'MessagePort';
+
 /** What is watched while a top-level test runs. */
 interface Watch {
   /** The types of the handles that were there before. */
@@ -109,7 +112,9 @@ function noteWorker(worker: Worker): void {
 
 async function handlesLeft(before: readonly string[]): Promise<string[]> {
   for (let turn = 0; ; turn++) {
-    const left = surplus(process.getActiveResourcesInfo(), before);
+    const left = surplus(process.getActiveResourcesInfo(), before).filter(
+      (type) => type !== LOADER_PORT,
+    );
     for (let i = 0; i < workers.size; i++) left.push('Worker');
     const done = left.length === 0 ? turn >= LEAST_TURNS : turn >= MOST_TURNS;
     if (done) return left.sort().map((type) => `a handle: ${type}${tracesOf(type)}`);

@@ -100,10 +100,10 @@ t.test('failures', async (t) => {
 
 t.test('several at once', async (t) => {
   const clock = new Clock();
-  const fetch = (what: string) => deferLater(clock, 1, () => what);
+  const bring = (what: string) => deferLater(clock, 1, () => what);
   // #region several
   const breakfast = inlineCallbacks(function* () {
-    const [tea, toast] = yield* gatherResults([fetch('tea'), fetch('toast')]);
+    const [tea, toast] = yield* gatherResults([bring('tea'), bring('toast')]);
     return `${tea} and ${toast}`;
   });
   // #endregion

@@ -310,6 +310,12 @@ t.test('a condition', async (t) => {
   three.cancel();
   failureResultOf(three, CancelledError);
   t.equal(stock.locked, false, 'it had the lock again, and released it');
+  successResultOf(stock.acquire());
+  const empty = stock.waitFor(() => '');
+  assertNoResult(empty);
+  empty.cancel();
+  failureResultOf(empty, CancelledError);
+  stock.release();
   t.throws(() => stock.notify(), RangeError);
   t.throws(() => stock.wait(), RangeError);
 });

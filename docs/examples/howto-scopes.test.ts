@@ -21,17 +21,18 @@ import {
 } from 'plait/testing';
 import t from 'tap';
 
+// #region setup
 const clock = new Clock();
-
-const fetch = (what: string, seconds: number) => deferLater(clock, seconds, () => what);
+const bring = (what: string, seconds: number) => deferLater(clock, seconds, () => what);
+// #endregion
 
 t.test('a scope', async (t) => {
   // #region scope
   const breakfast = scope(
     function* (s) {
-      const tea = s.spawn(fetch, 'tea', 3);
+      const tea = s.spawn(bring, 'tea', 3);
       const toast = s.spawn(function* () {
-        const bread = yield* fetch('bread', 1);
+        const bread = yield* bring('bread', 1);
         return `toasted ${bread}`;
       });
       return `${yield* tea} and ${yield* toast}`;
@@ -48,7 +49,7 @@ t.test('rule 1: it ends when everything in it has ended', async (t) => {
   // #region one
   const work = scope(
     function* (s) {
-      s.spawn(fetch, 'slow', 5);
+      s.spawn(bring, 'slow', 5);
       return 'the body is done';
     },
     { clock },
@@ -63,9 +64,9 @@ t.test('rule 2: the first failure cancels the others', async (t) => {
   // #region two
   const work = scope(
     function* (s) {
-      s.spawn(fetch, 'slow', 60);
+      s.spawn(bring, 'slow', 60);
       s.spawn(() => deferLater(clock, 1).addCallback(() => fail(new RangeError('no bread'))));
-      yield* fetch('slower', 120);
+      yield* bring('slower', 120);
     },
     { clock },
   );
@@ -76,7 +77,7 @@ t.test('rule 2: the first failure cancels the others', async (t) => {
 
   const body = scope(
     function* (s) {
-      s.spawn(fetch, 'slow', 60);
+      s.spawn(bring, 'slow', 60);
       throw new RangeError('the body can fail too');
     },
     { clock },
@@ -91,7 +92,7 @@ t.test('rule 2: later failures are logged', async (t) => {
     function* (s) {
       s.spawn(function* () {
         try {
-          yield* fetch('slow', 60);
+          yield* bring('slow', 60);
         } finally {
           throw new TypeError('and the kettle is broken');
         }
@@ -109,8 +110,8 @@ t.test('rule 3: cancelling it cancels everything in it', async (t) => {
   // #region three
   const work = scope(
     function* (s) {
-      s.spawn(fetch, 'slow', 60);
-      yield* fetch('slower', 120);
+      s.spawn(bring, 'slow', 60);
+      yield* bring('slower', 120);
     },
     { clock },
   );
@@ -122,7 +123,7 @@ t.test('rule 3: cancelling it cancels everything in it', async (t) => {
   const stubborn = scope(
     function* () {
       try {
-        yield* fetch('slow', 60);
+        yield* bring('slow', 60);
       } catch {
         // goes on
       }
@@ -142,7 +143,7 @@ t.test('rule 4: deadlines', async (t) => {
       yield* s.scope(
         function* (inner) {
           t.equal(inner.deadline, s.deadline); // no later, whatever it asks for
-          yield* fetch('slow', 60);
+          yield* bring('slow', 60);
         },
         { timeout: 30 },
       );
@@ -157,7 +158,7 @@ t.test('rule 4: deadlines', async (t) => {
   const patient = scope(
     function* (s) {
       try {
-        return yield* scope(() => fetch('fresh', 60), { clock, timeout: 1 });
+        return yield* scope(() => bring('fresh', 60), { clock, timeout: 1 });
       } catch (error) {
         if (!(error instanceof TimeoutError)) throw error;
         return `stale, with ${s.remaining} seconds left`;
@@ -172,11 +173,11 @@ t.test('rule 4: deadlines', async (t) => {
   const child = scope(
     function* (s) {
       try {
-        yield* s.scope(() => fetch('fresh', 60), { timeout: 1 });
+        yield* s.scope(() => bring('fresh', 60), { timeout: 1 });
       } catch {
         // too late: it was a child, so its failure is the scope's
       }
-      yield* fetch('stale', 60);
+      yield* bring('stale', 60);
     },
     { clock, timeout: 5 },
   );
@@ -197,10 +198,10 @@ t.test('who catches the failure of a child is cancelled where it waits next', as
           events.push(`${name} catches it`);
         }
         try {
-          yield* fetch('slow', 60);
+          yield* bring('slow', 60);
         } finally {
           events.push(`${name} is cancelled`);
-          yield* fetch('tidied up', 1);
+          yield* bring('tidied up', 1);
           events.push(`${name} has tidied up`);
         }
       };
@@ -225,8 +226,8 @@ t.test('rule 6: a child that is cancelled by itself is no failure', async (t) =>
   // #region six
   const work = scope(
     function* (s) {
-      const hint = s.spawn(fetch, 'hint', 60);
-      const answer = yield* s.spawn(fetch, 'answer', 1);
+      const hint = s.spawn(bring, 'hint', 60);
+      const answer = yield* s.spawn(bring, 'answer', 1);
       hint.cancel(); // not needed any more
       return answer;
     },
@@ -356,7 +357,7 @@ t.test('a function that spawns', async (t) => {
   const poll = (s: Scope, what: string, every: number) =>
     s.spawn(function* () {
       for (;;) {
-        yield* fetch(what, every);
+        yield* bring(what, every);
         polled.push(what);
       }
     });
@@ -389,6 +390,42 @@ t.test('what is not to end with it', async (t) => {
   clock.advance(4);
   t.equal(saved, true);
   // #endregion
+});
+
+t.test('a child whose own beginning makes the scope fail is cancelled too', async (t) => {
+  const work = scope(
+    function* (s) {
+      s.spawn(function* () {
+        s.spawn(() => fail(new RangeError('at once')));
+        yield* bring('slow', 60);
+      });
+      yield* bring('slower', 120);
+    },
+    { clock },
+  );
+  failureResultOf(work, RangeError);
+  t.same(clock.getDelayedCalls(), []);
+});
+
+t.test('a child whose own beginning lets the body end is waited for', async (t) => {
+  const go = new Deferred<void>();
+  const work = scope(
+    function* (s) {
+      clock.callLater(1, () =>
+        s.spawn(() => {
+          go.callback();
+          return bring('the rest', 1);
+        }),
+      );
+      yield* go;
+      return 'the body is done';
+    },
+    { clock },
+  );
+  clock.advance(1);
+  assertNoResult(work);
+  clock.advance(1);
+  t.equal(successResultOf(work), 'the body is done');
 });
 
 t.test('what cannot be stopped is not waited for', async (t) => {

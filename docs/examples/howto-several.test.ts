@@ -18,16 +18,18 @@ import {
 import { assertNoResult, Clock, failureResultOf, successResultOf } from 'plait/testing';
 import t from 'tap';
 
+// #region setup
 const clock = new Clock();
-const fetch = (what: string, seconds: number) => deferLater(clock, seconds, () => what);
+const bring = (what: string, seconds: number) => deferLater(clock, seconds, () => what);
 const refuse = (seconds: number) =>
   deferLater(clock, seconds, () => {
     throw new RangeError('no');
   });
+// #endregion
 
 t.test('all values', async (t) => {
   // #region gather
-  const both = gatherResults([fetch('tea', 3), succeed(2)]); // a Deferred<[string, number]>
+  const both = gatherResults([bring('tea', 3), succeed(2)]); // a Deferred<[string, number]>
   clock.advance(3);
   t.same(successResultOf(both), ['tea', 2]);
   // #endregion
@@ -36,7 +38,7 @@ t.test('all values', async (t) => {
 
 t.test('all values, or none', async (t) => {
   // #region cancelOnError
-  const all = gatherResults([fetch('tea', 3), refuse(1)], { cancelOnError: true });
+  const all = gatherResults([bring('tea', 3), refuse(1)], { cancelOnError: true });
   clock.advance(1);
   const { index, subFailure } = failureResultOf(all, FirstError).value;
   t.equal(index, 1);
@@ -47,7 +49,7 @@ t.test('all values, or none', async (t) => {
 });
 
 t.test('without options, the others go on, and each keeps its failure', async (t) => {
-  const [tea, toast] = [fetch('tea', 3), refuse(1)];
+  const [tea, toast] = [bring('tea', 3), refuse(1)];
   const all = gatherResults([tea, toast]);
   clock.advance(1);
   failureResultOf(all, FirstError);
@@ -66,7 +68,7 @@ t.test('without options, the others go on, and each keeps its failure', async (t
 
 t.test('what became of each', async (t) => {
   // #region list
-  const list = new DeferredList([fetch('tea', 3), fail(new RangeError('no toast'))], {
+  const list = new DeferredList([bring('tea', 3), fail(new RangeError('no toast'))], {
     consumeErrors: true,
   });
   clock.advance(3);
@@ -78,12 +80,12 @@ t.test('what became of each', async (t) => {
 });
 
 t.test('the flags of a list', async (t) => {
-  const first = new DeferredList([fetch('tea', 3), fetch('water', 1)], { fireOnOneCallback: true });
+  const first = new DeferredList([bring('tea', 3), bring('water', 1)], { fireOnOneCallback: true });
   clock.advance(1);
   t.same(successResultOf(first), ['water', 1]);
   clock.advance(2);
 
-  const strict = new DeferredList([fetch('tea', 3), refuse(1)], {
+  const strict = new DeferredList([bring('tea', 3), refuse(1)], {
     fireOnOneErrback: true,
     consumeErrors: true,
   });
@@ -105,7 +107,7 @@ t.test('the flags of a list', async (t) => {
 
 t.test('the first to succeed', async (t) => {
   // #region race
-  const water = race([fetch('from the well', 60), refuse(1), fetch('from the tap', 2)]);
+  const water = race([bring('from the well', 60), refuse(1), bring('from the tap', 2)]);
   clock.pump([1, 1]);
   t.same(successResultOf(water), [2, 'from the tap']);
   t.same(clock.getDelayedCalls(), []); // nobody is on the way to the well
@@ -119,7 +121,7 @@ t.test('the first to succeed', async (t) => {
   // #endregion
   t.throws(() => race([]), RangeError);
 
-  const [winner, loser] = [fetch('from the tap', 1), fetch('from the well', 60)];
+  const [winner, loser] = [bring('from the tap', 1), bring('from the well', 60)];
   const used = race([winner, loser]);
   clock.advance(1);
   t.same(successResultOf(used), [0, 'from the tap']);
@@ -129,7 +131,7 @@ t.test('the first to succeed', async (t) => {
 
 t.test('some of them', async (t) => {
   // #region wait
-  const all = [fetch('tea', 3), fetch('toast', 1), fetch('eggs', 9)];
+  const all = [bring('tea', 3), bring('toast', 1), bring('eggs', 9)];
   const waited = wait(all, { timeout: 5, clock });
   clock.pump([1, 2, 2]);
   const { done, pending } = successResultOf(waited);
@@ -139,7 +141,7 @@ t.test('some of them', async (t) => {
   failureResultOf(all[2]!, CancelledError);
   t.same(clock.getDelayedCalls(), []);
 
-  const failing = [fetch('tea', 3), refuse(1)];
+  const failing = [bring('tea', 3), refuse(1)];
   const firstFailure = wait(failing, { until: 'firstFailure' });
   clock.advance(1);
   t.same(successResultOf(firstFailure), { done: [failing[1]], pending: [failing[0]] });
@@ -159,7 +161,7 @@ t.test('in the order in which they come', async (t) => {
   const served: string[] = [];
   // #region asCompleted
   const serve = inlineCallbacks(function* () {
-    for (const next of asCompleted([fetch('tea', 3), fetch('toast', 1)])) served.push(yield* next);
+    for (const next of asCompleted([bring('tea', 3), bring('toast', 1)])) served.push(yield* next);
   });
   const end = serve();
   clock.pump([1, 2]);
@@ -171,7 +173,7 @@ t.test('in the order in which they come', async (t) => {
   for await (const n of asCompleted([succeed(1), succeed(2)])) numbers.push(n);
   t.same(numbers, [1, 2]);
 
-  const [bad, good] = [refuse(2), fetch('good', 1)];
+  const [bad, good] = [refuse(2), bring('good', 1)];
   const results = [...asCompleted<string>([bad, good])];
   clock.pump([1, 1]);
   t.equal(successResultOf(results[0]!), 'good');

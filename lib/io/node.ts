@@ -180,8 +180,7 @@ class NodeWire implements Wire {
   static #write(this: WiredSocket, chunk: unknown, encoding: BufferEncoding, done: Written): void {
     const wire = this[WIRE];
     wire.#done = done;
-    if (wire.#broken) done();
-    else Socket.prototype._write.call(this, chunk, encoding, wire.#tried);
+    Socket.prototype._write.call(this, chunk, encoding, wire.#tried);
   }
 
   static #writev(
@@ -191,8 +190,7 @@ class NodeWire implements Wire {
   ): void {
     const wire = this[WIRE];
     wire.#done = done;
-    if (wire.#broken) done();
-    else Socket.prototype._writev?.call(this, chunks, wire.#tried);
+    Socket.prototype._writev?.call(this, chunks, wire.#tried);
   }
 
   readonly #tried: Written = (error) => {

@@ -189,7 +189,8 @@ rules.state(
     const { transport } = protocol;
     /** All is sent, and the producer has not been asked yet. */
     const sent = async () => {
-      while (transport.bufferedBytes > 0) await new Promise((resolve) => process.nextTick(resolve));
+      for (let i = 0; i < 100 && transport.bufferedBytes > 0; i++)
+        await new Promise((resolve) => process.nextTick(resolve));
     };
     const producer = new Producer({ resume: () => transport.write('x') });
     transport.registerProducer(producer, false);

@@ -1543,18 +1543,25 @@ t.test('cancelling a coroutine', async (t) => {
     failureResultOf(d, CancelledError);
   });
 
-  t.test('from inside itself cancels what it waits for next', async (t) => {
+  t.test('from inside itself cancels what it waits for next, and no more', async (t) => {
     const start = new Deferred<void>();
     const next = new Deferred<string>();
+    const after = new Deferred<string>();
     const d: Deferred<string> = inlineCallbacks(function* () {
       yield* start;
       d.cancel();
       yield* succeed('what is there already is not waited for');
-      return yield* next;
+      try {
+        return yield* next;
+      } catch (error) {
+        return `${yield* after} after ${(error as Error).name}`;
+      }
     })();
     start.callback();
-    failureResultOf(d, CancelledError);
     t.equal(next.called, true);
+    assertNoResult(d);
+    after.callback('tea');
+    t.equal(successResultOf(d), 'tea after CancelledError');
   });
 
   t.test('from inside itself survives a canceller that throws', async (t) => {

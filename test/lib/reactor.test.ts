@@ -181,6 +181,8 @@ class StillIO implements IO {
   time = 0;
   /** What the alarm was set to last; undefined if it is off. */
   alarmAt: number | undefined;
+  /** How often it was set. */
+  alarms = 0;
   wake = (): void => {};
   alive = 0;
   readonly signals = new Map<string, () => void>();
@@ -201,6 +203,7 @@ class StillIO implements IO {
     this.wake = wake;
     return {
       set: (time) => {
+        this.alarms++;
         this.alarmAt = time;
       },
       clear: () => {
@@ -422,6 +425,20 @@ t.test('callLater', async (t) => {
     for (const call of late) call.cancel();
   });
 
+  t.test('sets one alarm for all calls that are asked for by a call', async (t) => {
+    const { io, reactor } = still();
+    reactor.callLater(1, () => {
+      for (let delay = 9; delay > 0; delay--) reactor.callLater(delay, () => {});
+    });
+    t.equal(io.alarms, 1);
+    io.time = 1;
+    io.wake();
+    t.equal(io.alarms, 2);
+    t.equal(io.alarmAt, 2);
+    for (const call of reactor.getDelayedCalls()) call.cancel();
+    t.equal(io.alarmAt, undefined);
+  });
+
   t.test('TIM-04: that asks for itself again and again lets everything else go on', async (t) => {
     const reactor = new Reactor();
     let rounds = 0;
@@ -589,25 +606,30 @@ t.test('run and stop', async (t) => {
 
   t.test('crash: leaves nothing of the run before for the next one', async (t) => {
     const { io, reactor } = still();
-    const shutdowns: string[] = [];
-    reactor.events.on('shutdown', () => shutdowns.push('shutdown'));
+    const seen: string[] = [];
+    reactor.events.on('shutdown', () => seen.push('shutdown'));
     const never = new Deferred<void>();
     // While it starts up.
     reactor.addSystemEventTrigger('before', 'startup', () => never);
     reactor.run();
     reactor.crash();
     reactor.addSystemEventTrigger('before', 'startup', () => new Deferred<void>());
+    const early = reactor.callWhenRunning(() => seen.push('running'));
     reactor.run();
     never.callback();
     t.equal(reactor.running, false, 'the second run has not started up');
+    t.same(seen, []);
+    reactor.removeSystemEventTrigger(early!);
     reactor.crash();
     // Once it was asked to stop.
     reactor.run();
+    const id = reactor.addSystemEventTrigger('before', 'shutdown', () => seen.push('before'));
     reactor.stop();
     reactor.crash();
     const second = reactor.run();
     io.turn(3);
     assertNoResult(second);
+    reactor.removeSystemEventTrigger(id);
     // While it shuts down.
     const slow = new Deferred<void>();
     reactor.addSystemEventTrigger('before', 'shutdown', () => slow);
@@ -619,7 +641,7 @@ t.test('run and stop', async (t) => {
     slow.callback();
     io.turn(3);
     assertNoResult(third);
-    t.same(shutdowns, []);
+    t.same(seen, []);
     // In the last turn of all.
     reactor.stop();
     io.turn();

@@ -257,7 +257,7 @@ t.test('services are started in order and stopped in reverse, and all are waited
   slow.callback();
   assertNoResult(stop);
   slower.callback();
-  t.equal(successResultOf(stop), undefined);
+  successResultOf(stop);
   t.end();
 });
 
@@ -449,7 +449,7 @@ class HandMadeServer implements IStreamServerEndpoint {
     return this.listening;
   }
   succeed() {
-    this.listening.callback(this.port as never);
+    this.listening.callback(this.port as unknown as IListeningPort);
   }
 }
 
@@ -481,7 +481,7 @@ t.test('a server service that cannot listen says so to whoever waits, or else to
     { listen: () => fail(error) },
     { listen: () => succeed().addCallback(() => fail(error)) },
   ]) {
-    const service = new StreamServerEndpointService(endpoint as never, new Factory());
+    const service = new StreamServerEndpointService(endpoint, new Factory());
     service.privilegedStartService();
     service.startService();
     t.equal(flushLoggedErrors(CannotListenError).length, 1, 'it is tried once, and logged once');

@@ -1,10 +1,9 @@
 """How each of a coroutine's operations is done with Twisted. The twin of coroutines.ts."""
 
 from twisted.internet import defer
-from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
-from corrections import Status, add_both_uncorrected, is_being_cancelled, is_unfinished, now, use
+from corrections import add_both_uncorrected, is_unfinished, now, use
 from steps import waits_for
 from world import STEPS, Refused, classes, entry, make_error
 
@@ -47,20 +46,10 @@ def start(world, step, run):
     deferred = run(generator)
     status = deferred._status
     status.generator = generator
-    if not Status.twisteds_own:
-        use("coroutine-cancel")
-    deferred.cancel = lambda: status.cancel_outer(deferred)
-    deferred.callback = lambda result: fire(world, deferred, Deferred.callback, result)
-    deferred.errback = lambda *failure: fire(world, deferred, Deferred.errback, *failure)
+    deferred.cancel = lambda: status.cancel(deferred)
     if now.corrected and "returnDeferred" in str(step["ops"]):
         add_both_uncorrected(deferred, lambda result: unwrap(result, deferred))
     world.add(step["d"], deferred)
-
-
-def fire(world, deferred, method, *result):
-    if world.is_cancelled(deferred) or is_being_cancelled(deferred):
-        Status.visible = True
-    method(deferred, *result)
 
 
 class Coroutine:
@@ -72,18 +61,13 @@ class Coroutine:
 def run_coroutine(world, step):
     co = Coroutine(step["label"])
     world.line(f"c{co.label} starts")
-    try:
-        done = yield from run_ops(world, co, step["ops"])
-        value = None if done is None else done[0]
-        paused = world.pauses.get(id(world.deferreds.get(step["d"])), 0) > 0
-        if isinstance(value, Returned) and paused:
-            say(world, co, "is paused")
-            return None
-        return value
-    finally:
-        status = getattr(world.deferreds.get(step["d"]), "_status", None)
-        if status is not None:
-            status.ended_at = world.progress()
+    done = yield from run_ops(world, co, step["ops"])
+    value = None if done is None else done[0]
+    paused = world.pauses.get(id(world.deferreds.get(step["d"])), 0) > 0
+    if isinstance(value, Returned) and paused:
+        say(world, co, "is paused")
+        return None
+    return value
 
 
 def run_ops(world, co, ops):
@@ -220,5 +204,3 @@ def throw_(world, co, op):
     if False:
         yield
     raise make_error(op["error"])
-
-

@@ -13,6 +13,8 @@ class Now:
 
     # Twisted is corrected; else it is as it is.
     corrected = False
+    # All is corrected but how coroutines are cancelled.
+    twisteds_cancel = False
     # The corrections that have taken effect.
     used = set()
     # What the script has made.
@@ -50,7 +52,6 @@ class Links(list):
 
     def pop(self, index):
         link = list.pop(self, index)
-        now.world.links += 1
         if link[0][0] is defer._CONTINUE:
             handed_over[-1].append(self.owner)
         return link
@@ -110,7 +111,7 @@ def add_both(self, callback, *args, **kwargs):
 
     if not is_unfinished(self) or self._runningCallbacks:
         return add_both_uncorrected(self, kept)
-    # Its turn comes when Twisted has noted that the coroutine waits: see Status.wait.
+    # Its turn comes when Twisted has noted that the coroutine waits: see Status.waitingOn.
     use("wait-in-turn")
     self.callbacks.append(((kept, (), {}), (kept, (), {})))
     return self
@@ -155,96 +156,48 @@ defer.DeferredList.cancel = cancel_list
 # -- Cancelling a coroutine --------------------------------------------------------------------------------------------
 
 
-def is_being_cancelled(deferred):
-    """True for the Deferred of a coroutine while Twisted passes its cancellation on."""
-    result = getattr(deferred, "result", None)
-    return isinstance(result, Failure) and isinstance(result.value, defer._InternalInlineCallbacksCancelledError)
+class Status(defer._CancellationStatus):
+    """Twisted's record of a coroutine, which also cancels it."""
 
-
-class Status:
-    """
-    Takes the place of Twisted's record of a coroutine, and looks on while the coroutine is cancelled by Twisted's own
-    code. Where that shows a difference, `visible` becomes true, and the script is run once more without it.
-    """
-
-    twisteds_own = True
-    visible = False
+    generator = None
+    # What it waits for, or waited for last.
+    awaited = None
+    # Cancelled while it ran: what it waits for next is cancelled instead.
+    noted = False
 
     def __init__(self, deferred):
-        self.generator = None
-        self.awaited = None
-        self.cancelled = False
-        # How far everything had come when the coroutine came to its end.
-        self.ended_at = None
-        self.deferred = deferred
+        super().__init__(deferred)
         deferred._status = self
-
-    def __setattr__(self, name, value):
-        if name == "waitingOn":
-            self.wait(value)
-            return
-        if name == "deferred" and now.corrected:
-            self.look_on(value, value._canceller)
-        object.__setattr__(self, name, value)
 
     @property
     def waitingOn(self):
-        """Asked for by Twisted only to cancel it."""
-        return self if now.corrected else self.awaited
+        return self.awaited
 
-    def look_on(self, deferred, canceller):
-        def cancel(it):
-            if it.paused:
-                Status.visible = True
-            canceller(it)
-
-        deferred._canceller = cancel
-
-    def running(self):
-        return self.generator is None or self.generator.gi_running
-
-    def wait(self, awaited):
+    @waitingOn.setter
+    def waitingOn(self, awaited):
+        if awaited is None:
+            return
         self.awaited = awaited
         if now.corrected and awaited.called:
             run_callbacks(awaited)
-        if self.cancelled:
-            self.cancelled = False
+        if self.noted:
+            self.noted = False
             try:
                 awaited.cancel()
             except Exception as error:
                 now.world.log(error)
 
-    def cancel(self):
-        """What Twisted calls to cancel what the coroutine waits for."""
-        self.ended_at = None
-        if self.running():
-            Status.visible = True
-        try:
-            self.awaited.cancel()
-        except Exception:
-            Status.visible = True
-            raise
-        if self.ended_at is not None:
-            now.world.late.add(id(self.awaited))
-            if self.ended_at != now.world.progress():
-                Status.visible = True
-
-    def cancel_outer(self, outer):
-        """Cancels the coroutine by its Deferred: by Twisted's code, or, if that is corrected, straight on."""
-        if not now.corrected or Status.twisteds_own:
-            if is_being_cancelled(outer):
-                Status.visible = True
-            late = set(now.world.late)
-            try:
-                Deferred.cancel(outer)
-            finally:
-                now.world.late = late
-        elif outer.called:
+    def cancel(self, outer):
+        """Cancels what is waited for, by way of Twisted's code or straight."""
+        if outer.called or now.twisteds_cancel or not use("coroutine-cancel"):
             Deferred.cancel(outer)
         elif self.running():
-            self.cancelled = True
+            self.noted = True
         elif not self.waits_for_itself():
             self.awaited.cancel()
+
+    def running(self):
+        return self.generator is None or self.generator.gi_running
 
     def waits_for_itself(self):
         seen = set()
@@ -259,6 +212,12 @@ class Status:
             else:
                 return False
         return True
+
+
+def is_being_cancelled(deferred):
+    """True for the Deferred of a coroutine while Twisted passes its cancellation on."""
+    result = getattr(deferred, "result", None)
+    return isinstance(result, Failure) and isinstance(result.value, defer._InternalInlineCallbacksCancelledError)
 
 
 defer._CancellationStatus = Status

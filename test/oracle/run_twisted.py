@@ -14,26 +14,29 @@ import sys
 from twisted.logger import globalLogBeginner
 
 import coroutines  # noqa: F401  fills the tables of what can be performed
-from corrections import Status, now
+from corrections import now
 from world import World
 
 
 def run(request):
-    now.used = set()
     now.world = world = World(request.get("raw", False))
     world.perform(request["script"])
     world.finish()
-    return {"trace": world.trace, "used": sorted(now.used)}
+    return world.trace
 
 
 def answer(request):
+    now.used = used = set()
     now.corrected = request["corrected"]
-    Status.twisteds_own, Status.visible = True, False
-    result = run(request)
-    if now.corrected and Status.visible:
-        Status.twisteds_own = False
-        result = run(request)
-    return result
+    trace = run(request)
+    if "coroutine-cancel" in used:
+        # Mostly Twisted's own way of cancelling a coroutine shows no difference.
+        now.used = set()
+        now.twisteds_cancel = True
+        if run(request) == trace:
+            used.remove("coroutine-cancel")
+        now.twisteds_cancel = False
+    return {"trace": trace, "used": sorted(used)}
 
 
 def observe(event):

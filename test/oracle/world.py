@@ -5,7 +5,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.error import AlreadyCalled
 from twisted.python.failure import Failure
 
-from corrections import Clock, Status, is_being_cancelled, now, use
+from corrections import Clock, is_being_cancelled, now, use
 
 MOST_STEPS = 400
 
@@ -71,17 +71,12 @@ class World:
         self.depth = 0
         self.steps = 0
         self.over = False
-        # How many callbacks have been taken off any Deferred, and how often the states have been looked at.
-        self.links = 0
-        self.looks = 0
         self.clock = Clock()
         self.deferreds = {}
         # Those too whose number was given to another one while they were being made.
         self.all = []
         # Deferreds that only Twisted itself should fire.
         self.own = set()
-        # What has resumed a coroutine to its end, while whoever cancelled that coroutine is still to be told.
-        self.late = set()
         # Other things, by their kind and number.
         self.things = {}
         # Looping calls that may be started once only, and whether they have been.
@@ -150,7 +145,6 @@ class World:
         return f"{text}, paused {paused}" if paused else text
 
     def show_changes(self):
-        self.looks += 1
         for number, deferred in self.deferreds.items():
             if self.numbers[id(deferred)] != number:
                 continue
@@ -158,9 +152,6 @@ class World:
             if self.shown.get(number) != text:
                 self.shown[number] = text
                 self.line(f"= d{number} {text}")
-
-    def progress(self):
-        return self.links, self.looks, len(self.trace)
 
     # -- Running -------------------------------------------------------------------------------------------------------
 
@@ -193,21 +184,11 @@ class World:
         deferred = self.deferreds.get(number)
         if deferred is None:
             self.line(f"there is no d{number}")
-        else:
-            self.touch(deferred)
         return deferred
 
     def children(self, numbers):
         """Those that there are."""
-        found = [self.deferreds[number] for number in numbers if number in self.deferreds]
-        for deferred in found:
-            self.touch(deferred)
-        return found
-
-    def touch(self, deferred):
-        """To be called before anything is done with a Deferred."""
-        if is_being_cancelled(deferred) or id(deferred) in self.late:
-            Status.visible = True
+        return [self.deferreds[number] for number in numbers if number in self.deferreds]
 
     def fresh(self, number):
         if number in self.deferreds:

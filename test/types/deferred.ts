@@ -15,16 +15,19 @@ import {
   DeferredQueue,
   DeferredSemaphore,
   ensureDeferred,
+  Factory,
   fail,
   Failure,
   FirstError,
   gatherResults,
   inlineCallbacks,
   type IReactorTime,
+  IPv4Address,
   LoopingCall,
   maybeDeferred,
   type Outcome,
   PriorityQueue,
+  Protocol,
   race,
   scope,
   type Settled,
@@ -275,3 +278,14 @@ failure.check(new RangeError('no'));
 is<RangeError | undefined>()(failure.trap(RangeError));
 // @ts-expect-error -- a Failure is no Error
 is<Error>()(failure);
+
+// ── Factories ────────────────────────────────────────────────────────────────────────────────────────────────────────
+class Ping extends Protocol {
+  readonly pings = 0;
+}
+class PingFactory extends Factory<Ping> {
+  readonly shared = 1;
+}
+is<Factory<Ping>>()(Factory.forProtocol(Ping));
+is<1>()(PingFactory.forProtocol(Ping).shared);
+is<Ping | null>()(Factory.forProtocol(Ping).buildProtocol(new IPv4Address('TCP', '127.0.0.1', 1)));
