@@ -3,6 +3,7 @@
  * equal traces. A failing script is made small and printed with its seed: PLAIT_SEED=… starts from that one, and
  * PLAIT_RUNS=… says how many are run. `npm run oracle` runs more.
  */
+import { readFileSync } from 'node:fs';
 import t from './fixture.ts';
 import { DIFFERENCES } from './oracle/differences.ts';
 import { KINDS } from './oracle/draft.ts';
@@ -48,6 +49,15 @@ t.test('each intended difference is what really happens', { skip }, async (t) =>
       t.same(await showDifference(twisted, example), { plait, twisted: twisteds }, name);
     }
   }
+});
+
+t.test('docs/design.md lists each intended difference with its reason', (t) => {
+  const page = readFileSync(new URL('../docs/design.md', import.meta.url), 'utf8');
+  for (const { name, reason, how } of DIFFERENCES) {
+    const row = page.split('\n').find((line) => line.startsWith(`| ${name} `)) ?? '';
+    t.ok(row.includes(reason) && row.includes(how), name);
+  }
+  t.end();
 });
 
 /** Scripts that random ones were made small to, when they found a fault; some are too rare to wait for. */
