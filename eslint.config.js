@@ -2,7 +2,7 @@ import { defineConfig, globalIgnores } from 'eslint/config';
 import ts from 'typescript-eslint';
 
 export default defineConfig(
-  globalIgnores(['dist', '.tap', '.doctest', 'test/fixtures', 'test/types/errors']),
+  globalIgnores(['dist', '.tap', '.doctest', 'test/fixtures', 'test/types']),
   {
     files: ['**/*.ts'],
     extends: [ts.configs.strictTypeChecked],

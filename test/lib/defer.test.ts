@@ -1174,6 +1174,18 @@ t.test('DEF-06: a failure that nobody handles', async (t) => {
     t.equal(reported.length, 1);
   });
 
+  t.test('is reported though its error does not let itself be looked at', async (t) => {
+    const reported = reports(t);
+    const silent = Object.defineProperty(new Error('x'), 'cause', {
+      get() {
+        throw new Error('hands off');
+      },
+    });
+    fail(silent);
+    reportUnhandledFailures();
+    t.equal(reported[0]?.failure.value, silent);
+  });
+
   t.test('is found among thousands in one turn', async (t) => {
     const all = Array.from({ length: 5_000 }, (_, i) => fail(new Error(String(i))));
     t.equal(unhandledFailures().length, 5_000);
@@ -1435,6 +1447,21 @@ t.test('a coroutine', async (t) => {
     inside.callback(1);
     t.equal(successResultOf(inside), 10);
   });
+
+  t.test(
+    'whose Deferred somebody else has fired goes to its end, and that is logged',
+    async (t) => {
+      const gate = new Deferred<string>();
+      const d = inlineCallbacks(function* () {
+        return yield* gate;
+      })();
+      d.callback('not yours to fire');
+      gate.callback('tea');
+      t.equal(flushLoggedErrors(AlreadyCalledError).length, 1);
+      t.equal(successResultOf(d), 'not yours to fire');
+      t.equal(successResultOf(gate), 'tea', 'the Deferred that it waited for is sound');
+    },
+  );
 
   t.test('keeps the AsyncLocalStorage context of its caller throughout', async (t) => {
     const storage = new AsyncLocalStorage<string>();

@@ -241,7 +241,7 @@ function stepped(pieces: number, started = true): { cooperator: Cooperator; turn
   };
 }
 
-function* counting(log: string[], name: string, to: number): Generator<unknown> {
+function* counting(log: string[], name: string, to: number): Generator {
   for (let n = 1; n <= to; n++) {
     log.push(`${name}${n}`);
     yield n;
