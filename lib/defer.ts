@@ -47,9 +47,9 @@ export type Canceller<T> = (deferred: Deferred<T>) => void;
 /** How far a Deferred is: `waiting` for another one that a callback returned, or with a value, or with a Failure. */
 export type DeferredState = 'unfired' | 'waiting' | 'succeeded' | 'failed';
 
-let debugging = false;
+let debugging = process.env['PLAIT_DEBUG'] === '1';
 
-/** Makes every Deferred remember where it was made and first fired; both are in error messages and reports. */
+/** Makes every Deferred remember where it was made and fired, for messages and reports; as `PLAIT_DEBUG=1` does. */
 export function setDebugging(on: boolean): void {
   debugging = on;
 }

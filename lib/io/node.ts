@@ -106,7 +106,18 @@ class NodeWire implements Wire {
   }
 
   static #onEnd(this: WiredSocket): void {
-    this[WIRE].#end();
+    const wire = this[WIRE];
+    wire.#flush();
+    // For Node a reset that comes close behind the last bytes is an end like any other. A write tells the two apart:
+    // one that is waiting fails in this turn, and where none is an empty one does at once.
+    if (wire.#isTCP && this.writable) {
+      if (this.writableLength > 0) {
+        setImmediate(NodeWire.#end, wire);
+        return;
+      }
+      this.write(NOTHING);
+    }
+    NodeWire.#end(wire);
   }
 
   static #onError(this: WiredSocket, error: Error): void {
@@ -118,25 +129,19 @@ class NodeWire implements Wire {
     wire.#events?.wireClosed(wire.#error);
   }
 
-  #end(): void {
-    this.#endWaits = this.#paused;
-    if (this.#paused || this.#discarding) return;
-    this.#flush();
-    const socket = this.#socket;
-    // For Node a reset that comes close behind the last bytes is an end like any other; a write tells the two apart.
-    if (this.#isTCP && socket.writable && socket.writableLength === 0) socket.write(NOTHING);
-    if (this.#broken) socket.destroy();
-    else if (!socket.destroyed) this.#events?.wireEnd();
-  }
-
-  static #endLater(wire: NodeWire): void {
-    wire.#end();
+  static #end(wire: NodeWire): void {
+    wire.#endWaits = wire.#paused;
+    if (wire.#paused || wire.#discarding) return;
+    wire.#flush();
+    const socket = wire.#socket;
+    if (wire.#broken) socket.destroy();
+    else if (!socket.destroyed) wire.#events?.wireEnd();
   }
 
   // ── Writing ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
   write(data: Uint8Array): void {
-    if (data.length === 0 || this.#broken) return;
+    if (data.length === 0) return;
     this.#gathered.push(data);
     this.#gatheredBytes += data.length;
     if (this.#delivering || this.#flushing) return;
@@ -218,7 +223,9 @@ class NodeWire implements Wire {
   resume(): void {
     this.#paused = false;
     this.#socket.resume();
-    if (this.#endWaits) process.nextTick(NodeWire.#endLater, this);
+    if (!this.#endWaits) return;
+    this.#endWaits = false;
+    process.nextTick(NodeWire.#end, this);
   }
 
   end(ended: () => void): void {

@@ -115,10 +115,6 @@ export class Port implements IListeningPort, Closable, AsyncDisposable {
   }
 
   #accepted(wire: Wire): void {
-    if (this.#state !== 'listening') {
-      wire.destroy();
-      return;
-    }
     let protocol: IProtocol | null | undefined;
     try {
       protocol = this.#factory.buildProtocol(wire.peer);

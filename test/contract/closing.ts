@@ -246,18 +246,19 @@ rules.state(
   'a reset is ConnectionLost, after what arrived before it',
   async (stage) => {
     const { t, world } = stage;
-    const protocol = new Recorder();
-    const peer = await stage.join(protocol);
-    peer.say('last words');
-    peer.reset();
-    await world.until(() => protocol.lost);
-    t.match(protocol.reason?.value, {
-      name: 'ConnectionLost',
-      message: /^connection to .* was lost/,
-    });
-    t.match((protocol.reason?.value as NodeJS.ErrnoException).code, /^(ECONNRESET|EPIPE)$/);
-    t.equal(protocol.text(), 'last words');
-    t.same(protocol.events, ['made', 'data', 'lost ConnectionLost']);
+    for (const waiting of [0, 20 * MIB]) {
+      const protocol = new Recorder();
+      const peer = await stage.join(protocol, { paused: true });
+      protocol.transport.write(Buffer.allocUnsafe(waiting));
+      await world.settle();
+      peer.say('last words');
+      peer.reset();
+      await world.until(() => protocol.lost);
+      t.match(protocol.reason?.value.message, /^connection to .* was lost: /);
+      t.match((protocol.reason?.value as NodeJS.ErrnoException).code, /^(ECONNRESET|EPIPE)$/);
+      t.equal(protocol.text(), 'last words');
+      t.same(protocol.events, ['made', 'data', 'lost ConnectionLost'], `${waiting} bytes wait`);
+    }
   },
   needsReset,
 );

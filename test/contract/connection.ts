@@ -279,6 +279,7 @@ rules.state('an end that comes while it is paused is seen when it is resumed', a
     await world.settle();
     t.same(protocol.events, ['made'], 'paused again at once');
     protocol.transport.resumeProducing();
+    protocol.transport.resumeProducing();
     t.same(protocol.events, ['made'], 'not inside the call');
     await world.until(() => protocol.lost);
     t.equal(protocol.text(), words);
@@ -286,6 +287,21 @@ rules.state('an end that comes while it is paused is seen when it is resumed', a
     t.same(protocol.events, ['made', ...data, 'readLost', 'lost ConnectionDone']);
   }
 });
+
+rules.state(
+  'what is written as it is resumed goes out before the end that waits',
+  async (stage) => {
+    const { t, world } = stage;
+    const protocol = new Recorder({ made: ({ transport }) => transport.pauseProducing() });
+    const peer = await stage.join(protocol);
+    peer.end();
+    await world.settle();
+    protocol.transport.resumeProducing();
+    protocol.transport.write('bye');
+    await world.until(() => protocol.lost && peer.ended);
+    t.equal(peer.text(), 'bye');
+  },
+);
 
 rules.state('the end that follows what it was paused at waits too', async (stage) => {
   const { t, world } = stage;

@@ -546,9 +546,9 @@ t.test('CallQueue', async (t) => {
   t.test('forgets cancelled calls in time, in a pass too', async (t) => {
     for (const inPass of [false, true]) {
       const { queue, world } = made();
-      let made_ = 0;
+      let stayed = 0;
       const test = () => {
-        const stay = Array.from({ length: 1000 }, (_, i) => queue.add(i + 1, () => made_++));
+        const stay = Array.from({ length: 1000 }, (_, i) => queue.add(i + 1, () => stayed++));
         const start = performance.now();
         for (let i = 0; i < 100_000; i++) queue.add(1e6 - i, () => t.fail('cancelled')).cancel();
         t.ok(performance.now() - start < 2000, 'in linear time');
@@ -561,7 +561,7 @@ t.test('CallQueue', async (t) => {
       } else test();
       world.now = 2e6;
       queue.runDue();
-      t.equal(made_, 1000);
+      t.equal(stayed, 1000);
     }
   });
 });
