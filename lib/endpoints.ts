@@ -251,7 +251,7 @@ export class TCP4ClientEndpoint implements IStreamClientEndpoint {
   }
 }
 
-/** Connects over TCP to an IPv6 literal. */
+/** Connects over TCP to an IPv6 literal. A host name goes the way of {@link TCP4ClientEndpoint}. */
 export class TCP6ClientEndpoint extends TCP4ClientEndpoint {}
 
 /** Connects to a UNIX socket. */
