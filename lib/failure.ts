@@ -100,6 +100,16 @@ export class Failure<E extends Error = Error> {
     }
   }
 
+  /** Writes `getTraceback()` to standard error, or to `out`. */
+  printTraceback(out: { write(text: string): unknown } = process.stderr): void {
+    out.write(`${this.getTraceback()}\n`);
+  }
+
+  /** Writes `getBriefTraceback()` to standard error, or to `out`. */
+  printBriefTraceback(out: { write(text: string): unknown } = process.stderr): void {
+    out.write(`${this.getBriefTraceback()}\n`);
+  }
+
   toString(): string {
     return `[Failure ${this.getBriefTraceback()}]`;
   }

@@ -118,7 +118,7 @@ export {
   ServerFactory,
 } from './protocol.ts';
 export { DeferredLock, DeferredSemaphore } from './locks.ts';
-export { fail, maybeDeferred, succeed } from './maybe.ts';
+export { execute, fail, logError, maybeDeferred, passthru, succeed } from './maybe.ts';
 export { reactor, Reactor, type ReactorEvents } from './reactor.ts';
 export { ReconnectingClientFactory } from './reconnecting.ts';
 export { react, type ReactOptions } from './run.ts';

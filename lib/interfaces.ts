@@ -174,7 +174,10 @@ export interface ITransport extends IConsumer, IPushProducer {
   write(data: Uint8Array | string): void;
   /** Sends each piece, in order. */
   writeSequence(pieces: Iterable<Uint8Array | string>): void;
-  /** Delivers nothing more, sends what is written, waits for a registered producer to finish, and closes. */
+  /**
+   * Delivers nothing more, sends what is written, waits for a registered producer to finish, and closes. From a peer
+   * that goes on sending, the end is waited for up to two seconds, lest a reset overtakes what was sent last.
+   */
   loseConnection(): void;
   /** Closes at once with a reset; what is not yet sent is dropped. The reason is ConnectionAborted. */
   abortConnection(): void;

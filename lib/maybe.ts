@@ -3,6 +3,9 @@
  */
 import { Deferred, type Settled } from './defer.ts';
 import { Failure } from './failure.ts';
+import { Logger } from './log.ts';
+
+const log = new Logger('plait.defer');
 
 /** A Deferred that has already succeeded with `value`. */
 export function succeed<T>(value: T): Deferred<T>;
@@ -42,4 +45,23 @@ export function maybeDeferred<R, A extends unknown[]>(
   Deferred.settle(deferred, outcome);
   Deferred.run(deferred);
   return deferred;
+}
+
+/**
+ * Calls `fn(...args)` and makes a Deferred of its value or of what it throws, as {@link maybeDeferred} does. Twisted:
+ * `execute`.
+ */
+export const execute: typeof maybeDeferred = maybeDeferred;
+
+/** Returns what it is given: a callback that changes nothing. Twisted: `passthru`. */
+export function passthru<T>(result: T): T {
+  return result;
+}
+
+/**
+ * Logs a failure and returns it: an errback that lets the failure go on. Twisted: `logError`.
+ */
+export function logError(failure: Failure): Failure {
+  log.failure('a Deferred failed', failure);
+  return failure;
 }

@@ -280,6 +280,8 @@ export class Reactor implements IReactorCore, IReactorTime, IReactorTCP, IReacto
     const [stopped, releases] = [this.#stopped, this.#release];
     this.#stopped = undefined;
     this.#release = [];
+    // A call that still waits is made if the process lives on, but is no reason for it to.
+    this.#alarm?.clear();
     stopped?.callback();
     reportUnhandledFailures();
     for (const release of releases) release();

@@ -446,8 +446,7 @@ class NodeAlarm implements Alarm {
 
   clear(): void {
     this.#timer?.unref();
-    clearImmediate(this.#immediate);
-    this.#immediate = undefined;
+    this.#immediate?.unref();
   }
 
   readonly #fire = (): void => {

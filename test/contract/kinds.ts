@@ -35,6 +35,8 @@ export interface Kind {
    * nobody can tell it from an end.
    */
   readonly resets: boolean;
+  /** True if a port is bound in a later turn, not yet when `listenTCP` and its like return. */
+  readonly bindsLater: boolean;
   /** The class of both ends' addresses. */
   readonly address: typeof IPv4Address | typeof IPv6Address | typeof UNIXAddress;
   /** What a connector fails with where nobody listens. */
@@ -446,6 +448,7 @@ export const KINDS: readonly Kind[] = [
     name: 'tcp',
     missing: '',
     resets: true,
+    bindsLater: true,
     address: IPv4Address,
     refusal: ConnectionRefusedError,
     open: () => new TCPWorld('127.0.0.1'),
@@ -454,6 +457,7 @@ export const KINDS: readonly Kind[] = [
     name: 'tcp6',
     missing: hasAddress('::1') ? '' : 'this machine has no IPv6 loopback address',
     resets: true,
+    bindsLater: true,
     address: IPv6Address,
     refusal: ConnectionRefusedError,
     open: () => new TCPWorld('::1'),
@@ -462,6 +466,7 @@ export const KINDS: readonly Kind[] = [
     name: 'unix',
     missing: process.platform === 'win32' ? 'Windows has no UNIX sockets' : '',
     resets: false,
+    bindsLater: true,
     address: UNIXAddress,
     refusal: BadFileError,
     open: () => new UNIXWorld(),

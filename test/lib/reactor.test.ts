@@ -1430,6 +1430,17 @@ t.test('react', async (t) => {
     t.equal(stdout, 'ready 0\ncleaned up\n');
     t.equal(stderr, '');
   });
+
+  t.test('is over when it is over: calls that still wait do not keep it alive', async (t) => {
+    const program = `
+      import { react, reactor } from 'plait';
+      reactor.callLater(3600, () => console.log('an hour later'));
+      react(() => console.log('done'));
+    `;
+    const { code, stdout } = await start(t, program).ended;
+    t.equal(code, 0);
+    t.equal(stdout, 'done\n');
+  });
 });
 
 // ── Endpoints ────────────────────────────────────────────────────────────────────────────────────────────────────────

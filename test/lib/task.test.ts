@@ -7,13 +7,16 @@ import {
   coiterate,
   Deferred,
   deferLater,
+  execute,
   fail,
   Failure,
   gatherResults,
   getKeepContext,
   inlineCallbacks,
+  logError,
   LoopingCall,
   NotPaused,
+  passthru,
   reactor,
   Reactor,
   SchedulerStopped,
@@ -609,4 +612,25 @@ t.test('while it runs, a reactor tells of failures that nobody has handled', asy
   await new Promise(setImmediate);
   t.same(told, ['forgotten']);
   t.equal(flushLoggedErrors(RangeError).length, 1);
+});
+
+t.test('small things: execute, passthru, logError, and a failure that prints itself', (t) => {
+  t.equal(successResultOf(execute((a: number, b: number) => a + b, 1, 2)), 3);
+  failureResultOf(
+    execute(() => {
+      throw new RangeError('no');
+    }),
+    RangeError,
+  );
+  t.equal(successResultOf(succeed('x').addBoth(passthru)), 'x');
+  failureResultOf(fail(new TypeError('logged')).addErrback(logError), TypeError);
+  t.equal(flushLoggedErrors(TypeError).length, 1);
+  const printed: string[] = [];
+  const out = { write: (text: string) => printed.push(text) };
+  const failure = new Failure(new RangeError('on paper'));
+  failure.printBriefTraceback(out);
+  failure.printTraceback(out);
+  t.equal(printed[0], 'RangeError: on paper\n');
+  t.match(printed[1], /^RangeError: on paper\n +at /);
+  t.end();
 });
