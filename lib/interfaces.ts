@@ -261,7 +261,7 @@ export interface IConnector {
 }
 
 /** How `stopListening` treats the connections that a port has taken. */
-export interface IListeningPort {
+export interface IListeningPort extends AsyncDisposable {
   /**
    * Fires with the port once it listens; fails with CannotListenError if it cannot. If nobody has asked for it by
    * then, a failure is logged.

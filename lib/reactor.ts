@@ -348,7 +348,7 @@ export class Reactor implements IReactorCore, IReactorTime, IReactorTCP, IReacto
     port: number,
     factory: IProtocolFactory,
     options: ListenTCPOptions = {},
-  ): IListeningPort & AsyncDisposable {
+  ): IListeningPort {
     const { backlog = BACKLOG, interface: where = '' } = options;
     checkPort(port);
     checkBacklog(backlog);
@@ -360,7 +360,7 @@ export class Reactor implements IReactorCore, IReactorTime, IReactorTCP, IReacto
     path: string,
     factory: IProtocolFactory,
     options: ListenUNIXOptions = {},
-  ): IListeningPort & AsyncDisposable {
+  ): IListeningPort {
     const { backlog = BACKLOG, mode = 0o666 } = options;
     checkBacklog(backlog);
     return this.#listen(
