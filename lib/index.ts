@@ -11,7 +11,7 @@
  *   (`waiters` is the line in which they wait). `protocol`: what users subclass.
  * - `io/`: the bodies, which alone touch the operating system, below one seam. `transport/`: how a connection lives,
  *   and how it is born.
- * - `reactor`: the object through which a program asks for all of it.
+ * - `reactor`, `reactor-base`: the object through which a program asks for all of it.
  * - `endpoints`, `endpoint-strings`, `task`, `cooperate`, `scope`, `run`: places to listen and connect, calls in the
  *   future, work in small pieces, work that ends together, whole programs.
  * - `service`, `client-service`, `reconnecting`: parts of a program that are started and stopped, clients that connect
@@ -119,7 +119,8 @@ export {
 } from './protocol.ts';
 export { DeferredLock, DeferredSemaphore } from './locks.ts';
 export { execute, fail, logError, maybeDeferred, passthru, succeed } from './maybe.ts';
-export { reactor, Reactor, type ReactorEvents } from './reactor.ts';
+export { reactor, Reactor } from './reactor.ts';
+export type { ReactorEvents } from './reactor-base.ts';
 export { ReconnectingClientFactory } from './reconnecting.ts';
 export { react, type ReactOptions } from './run.ts';
 export {

@@ -25,7 +25,7 @@ export const FLOORS: readonly (readonly string[])[] = [
   ['chain', 'defer', 'give-up', 'maybe', 'time'],
   ['events', 'gather', 'inline', 'locks', 'protocol', 'queues', 'triggers', 'waiters'],
   ['io/', 'transport/'],
-  ['reactor'],
+  ['reactor', 'reactor-base'],
   [
     'client-service',
     'cooperate',
