@@ -21,7 +21,18 @@ import {
  * all that is in that folder. New files are entered here.
  */
 export const FLOORS: readonly (readonly string[])[] = [
-  ['address', 'awaited', 'bytes', 'errors', 'failure', 'heap', 'interfaces', 'log', 'tls-settings', 'unhandled'],
+  [
+    'address',
+    'awaited',
+    'bytes',
+    'errors',
+    'failure',
+    'heap',
+    'interfaces',
+    'log',
+    'tls-settings',
+    'unhandled',
+  ],
   ['chain', 'defer', 'give-up', 'maybe', 'time'],
   ['events', 'gather', 'inline', 'locks', 'protocol', 'queues', 'triggers', 'waiters'],
   ['io/', 'transport/'],
