@@ -10,7 +10,9 @@ import { writeTree, type Tree } from './tree.ts';
 const door = (source: string) => ({
   'plait-source': `./${source}.ts`,
   types: `./dist/${source}.d.ts`,
-  default: `./dist/${source}.js`,
+  default: source.startsWith('lib/')
+    ? `./dist/bundle/${source.split('/').at(-2) === 'lib' ? 'index' : source.split('/').at(-2)}.js`
+    : `./dist/${source}.js`,
 });
 
 const EXPORTS: Record<string, unknown> = {
