@@ -2,6 +2,7 @@
  * Addresses: where a connection goes or comes from, as plain values. Twisted: `twisted.internet.address`.
  */
 import { isIPv4, isIPv6 } from 'node:net';
+import { domainToASCII } from 'node:url';
 
 /** The transport an Internet address is for. */
 export type AddressType = 'TCP' | 'UDP';
@@ -41,11 +42,15 @@ export class IPv6Address {
   }
 
   toString(): string {
-    return `[${this.host}]:${this.port}`;
+    const zone = this.scopeID === '' ? '' : `%${this.scopeID}`;
+    return `[${this.host}${zone}]:${this.port}`;
   }
 }
 
-/** The path of a UNIX socket; null for the unnamed end that a client has. */
+/**
+ * The path of a UNIX socket; null for the unnamed end that a client has. A name outside of the file system begins with a
+ * NUL, and is shown with an `@` in its place.
+ */
 export class UNIXAddress {
   readonly name: string | null;
 
@@ -54,7 +59,7 @@ export class UNIXAddress {
   }
 
   toString(): string {
-    return `unix:${this.name ?? '(unnamed)'}`;
+    return `unix:${this.name?.replace(/^\0/, '@') ?? '(unnamed)'}`;
   }
 }
 
@@ -100,19 +105,32 @@ export function isIPAddress(host: string): boolean {
 }
 
 /**
- * `host` if it can be a host name or an IP literal; RangeError if it is empty, longer than DNS allows, or holds a
- * character that no host name has (a NUL, a space, a slash …), of which some system calls would see only a part.
+ * `host` as it may be looked up: an IP literal as it is, a name in ASCII (IDNA, for one that is not). RangeError for
+ * what can be neither, before any system call could see only a part of it: what holds a NUL, a space, a slash …; a
+ * name of more than 253 characters, or with a label that is empty or has more than 63. A name whose last label is a
+ * number (`127.1`, `0x7f.1`, `2130706433`, `127.0.0.1.`, and the same in full-width digits) is refused too: the
+ * system's resolver would take it for an IPv4 address where others that check it see a name. One dot may end a name.
  */
 export function checkHost(host: string): string {
   if (typeof host !== 'string') throw new TypeError(`host must be a string, not ${typeof host}`);
+  if (isIPAddress(host)) return host;
+  const name = host.length > 255 ? '' : asciiName(host);
+  const labels = name.replace(/\.$/, '');
   if (
-    host.length === 0 ||
-    host.length > 255 ||
-    (!isIPAddress(host) && /[^\w.\-\u0080-\uffff]/.test(host))
+    labels.length > 253 ||
+    !/^[\w-]{1,63}(\.[\w-]{1,63})*$/.test(labels) ||
+    /(^|\.)(\d+|0x[\da-f]*)$/i.test(labels)
   ) {
     throw new RangeError(`not a host name: ${JSON.stringify(host.slice(0, 300))}`);
   }
-  return host;
+  return name;
+}
+
+/** A name in ASCII; `''` for one that has no such form. What is ASCII already is left alone. */
+function asciiName(name: string): string {
+  if (!/[\u0080-\uffff]/.test(name)) return name;
+  // The conversion would undo percent signs, and end at what it takes for the end of a host.
+  return /[^\w.\-\u0080-\uffff]/.test(name) ? '' : domainToASCII(name);
 }
 
 /** `port` if it is a whole number from `lowest` to 65535, else RangeError. */
@@ -123,4 +141,19 @@ export function checkPort(port: number, lowest: 0 | 1 = 0): number {
     );
   }
   return port;
+}
+
+/** The local end of a connection to be made. `''` for a host is any address. */
+export interface BindAddress {
+  readonly host: string;
+  readonly port?: number;
+}
+
+/** `bindAddress` if it is an IP literal, or `''`, and a port, else RangeError. */
+export function checkBindAddress(bindAddress: BindAddress): BindAddress {
+  const { host, port = 0 } = bindAddress;
+  if (host !== '' && !isIPAddress(host))
+    throw new RangeError(`bindAddress.host must be an IP address, not ${JSON.stringify(host)}`);
+  checkPort(port);
+  return bindAddress;
 }

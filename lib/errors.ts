@@ -9,26 +9,36 @@
  * ├─ ConnectError                                      a connection could not be made
  * │  ├─ ConnectBindError, UnknownHostError, NoRouteError, ConnectionRefusedError, TCPTimedOutError,
  * │  │  BadFileError, ServiceNameUnknownError, DNSLookupError, SSLError
- * │  └─ UserError ─ TimeoutError                       we gave up, not the network
+ * │  ├─ UserError ─ TimeoutError                       we gave up, not the network
+ * │  └─ SpawnError                                      a process could not be started
  * ├─ ConnectInProgressError, ConnectingCancelledError, NotConnectingError, NoProtocol
  * ├─ ConnectionClosed                                  a connection that was made has ended
  * │  ├─ ConnectionDone ─ ProcessDone                   … in order
  * │  └─ ConnectionLost                                 … out of order
- * │     └─ ConnectionAborted, FileDescriptorOverrun, ConnectionFdescWentAway, ProcessTerminated
+ * │     └─ ConnectionAborted, FileDescriptorOverrun, ConnectionFdescWentAway,
+ * │        ProcessTerminated ─ ProcessInterrupted
+ * ├─ UnexpectedErrorOutput                             a process has written to standard error
+ * ├─ NotSupportedError                                 the body, or the platform, cannot do it
  * ├─ VerifyError ─ PeerVerifyError;  CertificateError;  VerificationError
+ * ├─ EndpointPrefixTaken                               two kinds of endpoint descriptions begin alike
  * ├─ AlreadyListened, NotListeningError, InvalidAddressError, MessageLengthError, MulticastJoinError
  * ├─ ReactorNotRunning, ReactorAlreadyRunning, ReactorNotRestartable, ReactorAlreadyInstalledError,
  * │  UnsupportedAddressFamily, UnsupportedSocketType, ProcessExitedAlready, PotentialZombieWarning, SystemExit
+ * ├─ ThreadDied, ThreadPoolStopped, NotCloneableError, WrongThreadError
  * ├─ LimitExceeded                                     a peer sent more than it may
+ * ├─ IncompleteReadError                               a connection ended in the middle of what was read
+ * ├─ ConsumerStopped                                   there is nobody to write to any more
  * ├─ AlreadyCalled, AlreadyCancelled                   a delayed call that is over
  * ├─ AlreadyCalledError, CancelledError, FirstError, NotACoroutineError, QueueOverflow, QueueUnderflow, QueueShutDown,
  * │  BrokenBarrierError, AlreadyTryingToLockError
  * └─ SchedulerError ─ SchedulerStopped;  TaskFinished ─ TaskDone, TaskStopped, TaskFailed;  NotPaused
  *
  * AggregateError ─ FailureGroup                         everything failed
+ * SyntaxError ─ EndpointSyntaxError                     an endpoint's description cannot be understood
  * ```
  */
 
+import type { Deferred } from './defer.ts';
 import type { Failure } from './failure.ts';
 
 /** What a {@link PlaitError} can be given besides its message. */
@@ -94,6 +104,24 @@ export class AlreadyListened extends PlaitError {}
 /** The port is not listening, or not any more. */
 export class NotListeningError extends PlaitError {}
 
+/** An endpoint's description cannot be understood. Twisted: `ValueError`. */
+export class EndpointSyntaxError extends SyntaxError {
+  /** Where in the description, counted from 0. */
+  readonly position: number;
+
+  constructor(message: string, position: number) {
+    super(message);
+    this.position = position;
+  }
+
+  override get name(): string {
+    return 'EndpointSyntaxError';
+  }
+}
+
+/** The word that endpoint descriptions begin with is taken by another parser. */
+export class EndpointPrefixTaken extends PlaitError {}
+
 /** An address that is not of the kind asked for: a host name where a literal is needed, a path too long. */
 export class InvalidAddressError extends PlaitError {}
 
@@ -105,8 +133,28 @@ export class MulticastJoinError extends PlaitError {}
 
 // ── Connecting ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
+/** What a {@link ConnectError} can be given besides its message. */
+export interface ConnectErrorDetails extends ErrorDetails {
+  /** What came of each address; taken from `cause` where it is not given. */
+  readonly errors?: readonly Error[];
+}
+
 /** A connection could not be made. */
-export class ConnectError extends PlaitError {}
+export class ConnectError extends PlaitError {
+  /**
+   * Where several addresses of a host were tried: what each failed with, in the order in which they did. Twisted's
+   * `HostnameEndpoint` keeps the last only.
+   */
+  declare readonly errors: readonly Error[];
+
+  constructor(message?: string, details: ConnectErrorDetails = {}) {
+    super(message, details);
+    const { cause } = details;
+    const errors = details.errors ?? (cause instanceof ConnectError ? cause.errors : []);
+    // Where there are none, nobody wants to see that in a log.
+    Object.defineProperty(this, 'errors', { value: errors, enumerable: errors.length > 0 });
+  }
+}
 
 /** The local end of a connection could not be bound. */
 export class ConnectBindError extends ConnectError {}
@@ -140,6 +188,9 @@ export class UserError extends ConnectError {}
 
 /** The time allowed has passed: for a connection to be made, for a Deferred to fire. */
 export class TimeoutError extends UserError {}
+
+/** A process could not be started: no such program, not allowed, no such directory to run in. */
+export class SpawnError extends ConnectError {}
 
 /** A connection attempt is already going on. */
 export class ConnectInProgressError extends PlaitError {}
@@ -195,13 +246,30 @@ export class ConnectionFdescWentAway extends ConnectionLost {}
 
 /** A process has ended by a signal or with a code other than zero. */
 export class ProcessTerminated extends ConnectionLost {
+  /** Null if a signal ended it. */
   readonly exitCode: number | null;
+  /** The name of the signal that ended it, as in `SIGKILL`; null if it exited. Twisted gives its number. */
   readonly signal: string | null;
+  /** Both in one number, as `wait` gives it; null where that is not known. */
+  readonly status: number | null;
 
-  constructor(exitCode: number | null, signal: string | null) {
+  constructor(exitCode: number | null, signal: string | null, status: number | null = null) {
     super(`process ended by ${signal === null ? `exit code ${exitCode}` : `signal ${signal}`}`);
     this.exitCode = exitCode;
     this.signal = signal;
+    this.status = status;
+  }
+}
+
+/** A process whose output was gathered has ended by a signal; with what it had written until then. */
+export class ProcessInterrupted extends ProcessTerminated {
+  readonly out: Buffer;
+  readonly err: Buffer;
+
+  constructor({ exitCode, signal, status }: ProcessTerminated, out: Buffer, err: Buffer) {
+    super(exitCode, signal, status);
+    this.out = out;
+    this.err = err;
   }
 }
 
@@ -209,9 +277,22 @@ export class ProcessTerminated extends ConnectionLost {
 export class ProcessDone extends ConnectionDone {
   readonly exitCode: number = 0;
   readonly signal: null = null;
+  readonly status: number = 0;
 
   constructor() {
     super('process finished with exit code 0');
+  }
+}
+
+/** A process has written to standard error where that was not expected. Twisted: an `IOError`. */
+export class UnexpectedErrorOutput extends PlaitError {
+  /** Fires with ProcessDone or ProcessTerminated once the process has ended and its pipes are closed. */
+  readonly processEnded: Deferred<Error>;
+
+  /** @param text what came first */
+  constructor(text: Buffer, processEnded: Deferred<Error>) {
+    super(`got stderr: ${JSON.stringify(text.toString().slice(0, 500))}`);
+    this.processEnded = processEnded;
   }
 }
 
@@ -249,8 +330,23 @@ export class UnsupportedAddressFamily extends PlaitError {}
 /** The body has no sockets of this type. */
 export class UnsupportedSocketType extends PlaitError {}
 
+/** The body of the reactor, or the platform, cannot do what was asked for. */
+export class NotSupportedError extends PlaitError {}
+
 /** The process has ended and can be sent nothing. */
 export class ProcessExitedAlready extends PlaitError {}
+
+/** A thread has ended in the middle of its work: the code called `process.exit`, ran out of memory, or threw for nobody. */
+export class ThreadDied extends PlaitError {}
+
+/** The pool takes no more work: it was stopped. */
+export class ThreadPoolStopped extends PlaitError {}
+
+/** A value cannot cross from one thread to another: it is or holds a function, a promise, a socket or the like. */
+export class NotCloneableError extends PlaitError {}
+
+/** This can only be done in another thread than this one. */
+export class WrongThreadError extends PlaitError {}
 
 /** A child process may be left unreaped. */
 export class PotentialZombieWarning extends PlaitError {}
@@ -280,6 +376,21 @@ export class LimitExceeded extends PlaitError {
     this.limit = limit;
   }
 }
+
+/** A connection ended before all had arrived that was to be read. asyncio: `IncompleteReadError`. */
+export class IncompleteReadError extends PlaitError {
+  /** What had arrived. */
+  readonly partial: Buffer;
+
+  /** @param what what was being read, as in `a line` */
+  constructor(what: string, partial: Buffer) {
+    super(`the connection ended within ${what}, after ${partial.length} bytes of it`);
+    this.partial = partial;
+  }
+}
+
+/** There is nobody to write to any more: the consumer has told its producer to stop. */
+export class ConsumerStopped extends PlaitError {}
 
 // ── Timers, Deferreds, tasks ───────────────────────────────────────────────────────────────────────────────────────
 

@@ -8,14 +8,21 @@
  * - `defer`: Deferred, a value that is not there yet; `chain` is what it is made of, `maybe` makes one of what is there
  *   already, `unhandled` reports failures that nobody took. `time` is the queue of calls to be made later.
  * - `inline`, `gather`: coroutines, and several Deferreds at once. `locks`, `events`, `queues`: waiting for one another
- *   (`waiters` is the line in which they wait). `protocol`: what users subclass.
+ *   (`waiters` is the line in which they wait). `protocol`, `datagram`: what users subclass.
+ * - `ssl`: who we are and whom we trust, over TLS; it is made of `certificates`, `trust`, `ciphers`, and of `verify-peer`,
+ *   which compares the `certificate-names` (read by `der`) with the `host-identity`. `server-names`: several at once.
  * - `io/`: the bodies, which alone touch the operating system, below one seam. `transport/`: how a connection lives,
  *   and how it is born.
  * - `reactor`, `reactor-base`: the object through which a program asks for all of it.
  * - `endpoints`, `endpoint-strings`, `task`, `cooperate`, `scope`, `run`: places to listen and connect, calls in the
  *   future, work in small pieces, work that ends together, whole programs.
+ * - `threads`: work in other threads; `threads/` is what it is made of. `signals`, `slow-callbacks`: what a program does on
+ *   signals, and which of its functions take long.
  * - `service`, `client-service`, `reconnecting`: parts of a program that are started and stopped, clients that connect
  *   again.
+ * - `streams`, `web-streams`, `connection`: connections as streams, and to be awaited (`write-gate` makes their writers
+ *   wait). `file-sender`, `pcp`: producers.
+ * - `logging`, `log-files`, `log-json`, `log-bridges`: where log events go.
  *
  * Test doubles are in `plait/testing`, protocols in `plait/protocols/*`.
  */
@@ -30,7 +37,19 @@ export {
   UNIXAddress,
 } from './address.ts';
 export { exactly, line, type Parse, ReceiveBuffer, until } from './bytes.ts';
+export {
+  Certificate,
+  DistinguishedName,
+  DistinguishedName as DN,
+  KeyPair,
+} from './certificates.ts';
 export { getKeepContext, setKeepContext } from './chain.ts';
+export {
+  AcceptableCiphers,
+  DiffieHellmanParameters,
+  TLSVersion,
+  type VersionOptions,
+} from './ciphers.ts';
 export {
   type Canceller,
   Deferred,
@@ -39,6 +58,7 @@ export {
   setDebugging,
   type Settled,
 } from './defer.ts';
+export { ClientCreator } from './client-creator.ts';
 export {
   backoffPolicy,
   type BackoffOptions,
@@ -48,14 +68,33 @@ export {
   type WhenConnectedOptions,
 } from './client-service.ts';
 export {
+  AbstractDatagramProtocol,
+  ConnectedDatagramProtocol,
+  DatagramProtocol,
+} from './datagram.ts';
+export { Connection } from './connection.ts';
+export {
   coiterate,
   cooperate,
   CooperativeTask,
   Cooperator,
   type CooperatorOptions,
 } from './cooperate.ts';
-export { clientFromString, quoteStringArgument, serverFromString } from './endpoint-strings.ts';
+export { type EndpointArguments, quoteStringArgument } from './endpoint-description.ts';
+export type {
+  ClientEndpointReactor,
+  IStreamClientEndpointStringParser,
+  IStreamServerEndpointStringParser,
+  ServerEndpointReactor,
+} from './endpoint-plugins.ts';
 export {
+  clientFromString,
+  registerClientEndpointParser,
+  registerServerEndpointParser,
+  serverFromString,
+} from './endpoint-strings.ts';
+export {
+  AdoptedStreamServerEndpoint,
   connectProtocol,
   TCP4ClientEndpoint,
   TCP4ServerEndpoint,
@@ -75,8 +114,16 @@ export {
   DeferredEvent,
   shield,
 } from './events.ts';
+export {
+  FileSender,
+  type FileSenderOptions,
+  type FileSource,
+  type FileTransform,
+  type ReadableFile,
+} from './file-sender.ts';
 export { type ErrorClass, type ErrorPattern, Failure, type MatchedError } from './failure.ts';
 export { DeferredFilesystemLock } from './filesystem-lock.ts';
+export { FilesystemLock } from './lockfile.ts';
 export {
   asCompleted,
   DeferredList,
@@ -93,12 +140,21 @@ export {
   type WaitOptions,
   type WaitUntil,
 } from './gather.ts';
+export {
+  HostnameEndpoint,
+  type HostnameEndpointOptions,
+  type HostnameEndpointReactor,
+} from './hostname-endpoint.ts';
 export { type Coroutine, ensureDeferred, inlineCallbacks, withSignal } from './inline.ts';
+export type { Inspection, OpenKind, PendingCall } from './inspect.ts';
 export type * from './interfaces.ts';
+export { type PendingDeferred, pendingDeferreds } from './pending.ts';
 export {
   eventAsText,
   formatEvent,
   globalLogPublisher,
+  type ILogObserver,
+  LimitedHistoryLogObserver,
   type LogEvent,
   type LogFields,
   Logger,
@@ -106,13 +162,63 @@ export {
   LOG_LEVELS,
   type LogObserver,
   LogPublisher,
+  type Operation,
   stderrObserver,
 } from './log.ts';
+export {
+  consoleObserver,
+  debuglogObserver,
+  diagnosticsChannelObserver,
+  type ForeignLogger,
+  loggerObserver,
+  type LoggerObserverOptions,
+  redirectConsole,
+} from './log-bridges.ts';
+export {
+  type EventFormatter,
+  FileLogObserver,
+  type FileLogOptions,
+  jsonFileLogObserver,
+  textFileLogObserver,
+} from './log-files.ts';
+export { eventAsJSON, eventFromJSON, eventsFromJSONLogFile } from './log-json.ts';
+export {
+  type BeginLoggingOptions,
+  capturedLogs,
+  type CapturedLogs,
+  FilteringLogObserver,
+  globalLogBeginner,
+  type ILogPredicate,
+  type LogBeginner,
+  LogLevelFilterPredicate,
+  type LogPredicate,
+  type PredicateResult,
+} from './logging.ts';
+export {
+  BasicProducerConsumerProxy,
+  ConsumerToProtocolAdapter,
+  ProducerConsumerProxy,
+  ProtocolToConsumerAdapter,
+} from './pcp.ts';
+export { ProcessEndpoint, type ProcessEndpointOptions } from './process-endpoints.ts';
+export {
+  getProcessOutput,
+  getProcessOutputAndValue,
+  getProcessValue,
+  type ProcessOutputAndValue,
+  type ProcessOutputAndValueOptions,
+  type ProcessOutputOptions,
+  type RunProcessOptions,
+} from './process-output.ts';
+export { ProcessProtocol } from './process-protocol.ts';
 export {
   ClientFactory,
   Factory,
   type FactoryOf,
+  isBufferingProtocol,
+  isDrainableProtocol,
   isHalfCloseableProtocol,
+  isHandshakeListener,
   Protocol,
   type ProtocolClass,
   ServerFactory,
@@ -122,6 +228,7 @@ export { execute, fail, logError, maybeDeferred, passthru, succeed } from './may
 export { reactor, Reactor } from './reactor.ts';
 export type { ReactorEvents } from './reactor-base.ts';
 export { ReconnectingClientFactory } from './reconnecting.ts';
+export { ComplexResolverSimplifier, GAIResolver, SimpleResolverComplexifier } from './resolver.ts';
 export { react, type ReactOptions } from './run.ts';
 export {
   DeferredQueue,
@@ -131,9 +238,75 @@ export {
   type QueueStore,
 } from './queues.ts';
 export { Scope, scope, type ScopeOptions } from './scope.ts';
-export { MultiService, Service, StreamServerEndpointService, TimerService } from './service.ts';
+export { connectWebStreams, type WebStreams, webStreamsFactory } from './web-streams.ts';
+export {
+  connectDuplex,
+  duplexFactory,
+  type DuplexOptions,
+  DuplexProtocol,
+  TransportDuplex,
+} from './streams.ts';
+export { ServerNames } from './server-names.ts';
+export {
+  CooperatorService,
+  MultiService,
+  Service,
+  serviceFromString,
+  StreamServerEndpointService,
+  TimerService,
+} from './service.ts';
+export { StandardIO, StandardIOEndpoint } from './stdio.ts';
+export {
+  CertificateOptions,
+  type CertificateOptionsInit,
+  type ClientTLSOptions,
+  optionsForClientTLS,
+  PrivateCertificate,
+} from './ssl.ts';
 export { deferLater, LoopingCall } from './task.ts';
+export type { DebugOptions, SlowCallback } from './slow-callbacks.ts';
+export {
+  blockingCallFromThread,
+  callMultipleInThread,
+  deferToThread,
+  deferToThreadPool,
+  type MainReactor,
+  mainReactor,
+  type OnThreadResult,
+  type ThreadCall,
+  type ThreadModule,
+  threadModule,
+  ThreadPool,
+  type ThreadPoolOptions,
+  type ThreadSteps,
+  type ThreadTask,
+  type ThreadWork,
+  transfer,
+} from './threads.ts';
+export { ListenFDs } from './systemd.ts';
 export { CallQueue, DelayedCall } from './time.ts';
+export {
+  SSL4ClientEndpoint,
+  SSL4ServerEndpoint,
+  type SSLClientOptions,
+  type SSLServerOptions,
+  wrapClientTLS,
+  wrapServerTLS,
+} from './tls-endpoints.ts';
+export { TLSMemoryBIOFactory, TLSMemoryBIOProtocol, type TLSWrapOptions } from './tls-wrapper.ts';
+export type {
+  ITLSContextFactory,
+  TLSContextOptions,
+  TLSPeer,
+  TLSSettings,
+} from './tls-settings.ts';
+export {
+  type CertificateSource,
+  platformTrust,
+  TrustRoot,
+  trustRootFromCertificates,
+  type TrustSource,
+} from './trust.ts';
 export {
   observeUnhandledFailures,
   reportUnhandledFailures,
@@ -142,3 +315,4 @@ export {
   type UnhandledFailureHook,
   unhandledFailures,
 } from './unhandled.ts';
+export type { PeerVerifier } from './verify-peer.ts';

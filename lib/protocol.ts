@@ -5,9 +5,12 @@
 import type { Address } from './address.ts';
 import type { Failure } from './failure.ts';
 import type {
+  IBufferingProtocol,
   IClientFactory,
   IConnector,
+  IDrainableProtocol,
   IHalfCloseableProtocol,
+  IHandshakeListener,
   IProtocol,
   IProtocolFactory,
   ITransport,
@@ -65,6 +68,23 @@ export class Protocol implements IProtocol {
 export function isHalfCloseableProtocol(protocol: object): protocol is IHalfCloseableProtocol {
   const { readConnectionLost, writeConnectionLost } = protocol as Partial<IHalfCloseableProtocol>;
   return typeof readConnectionLost === 'function' && typeof writeConnectionLost === 'function';
+}
+
+/** True if `protocol` has the hook of IDrainableProtocol. */
+export function isDrainableProtocol(protocol: object): protocol is IDrainableProtocol {
+  return typeof (protocol as Partial<IDrainableProtocol>).connectionDraining === 'function';
+}
+
+/** True if `protocol` wants to know when a TLS handshake is done. */
+export function isHandshakeListener(protocol: object): protocol is IHandshakeListener {
+  return typeof (protocol as Partial<IHandshakeListener>).handshakeCompleted === 'function';
+}
+
+/** True if `protocol` keeps bytes that it was given and has not dealt with, and can give them back. */
+export function isBufferingProtocol(
+  protocol: object | undefined,
+): protocol is object & IBufferingProtocol {
+  return typeof (protocol as Partial<IBufferingProtocol> | undefined)?.takeUnread === 'function';
 }
 
 /** A class of protocols that is constructed without arguments. */

@@ -3,7 +3,7 @@
  * signals. Twisted: `ReactorBase` of `twisted.internet.base`.
  */
 import { EventEmitter } from 'eventemitter3';
-import { Deferred } from './defer.ts';
+import { Deferred, getDebugging, setDebugging } from './defer.ts';
 import {
   ConnectionLost,
   ReactorAlreadyInstalledError,
@@ -15,6 +15,8 @@ import type {
   IDelayedCall,
   IListeningPort,
   IReactorCore,
+  IReactorSignals,
+  IReactorThreads,
   IReactorTime,
   ITransport,
   Seconds,
@@ -23,7 +25,14 @@ import type {
 } from './interfaces.ts';
 import type { Alarm, IO } from './io/io.ts';
 import { NodeIO } from './io/node.ts';
+import { type Inspection, inspection } from './inspect.ts';
 import { Logger } from './log.ts';
+import { pendingDeferreds } from './pending.ts';
+import { Signals } from './signals.ts';
+import { type DebugOptions, type SlowCallback, SlowCallbacks } from './slow-callbacks.ts';
+import { type AnyFunction, ThreadCalls } from './threads/calls.ts';
+import { ThreadPool } from './threads/pool.ts';
+import type { ThreadWork } from './threads/task.ts';
 import { CallQueue } from './time.ts';
 import { type Closable, type Home, Stream } from './transport/stream.ts';
 import { SystemEvents } from './triggers.ts';
@@ -44,6 +53,8 @@ export interface ReactorEvents {
   disconnected: (transport: ITransport) => void;
   /** While the reactor runs: a failure in a Deferred that nobody has handled, when it is reported. */
   unhandledFailure: (unhandled: UnhandledFailure) => void;
+  /** In debug mode: a function that the reactor called has taken long. */
+  slowCallback: (slow: SlowCallback) => void;
 }
 
 /** The signals that stop a running reactor. Only Windows has the last; elsewhere nobody sends it. */
@@ -53,7 +64,7 @@ const STOP_SIGNALS = ['SIGINT', 'SIGTERM', 'SIGBREAK'];
 type State = 'stopped' | 'starting' | 'running' | 'stopping';
 
 /** A reactor without its connections. */
-export class ReactorBase implements IReactorCore, IReactorTime {
+export class ReactorBase implements IReactorCore, IReactorTime, IReactorThreads, IReactorSignals {
   /** Happenings, for whoever likes to know. */
   readonly events: EventEmitter<ReactorEvents> = new EventEmitter<ReactorEvents>();
   /** The signal that stopped it, if one did. */
@@ -68,13 +79,19 @@ export class ReactorBase implements IReactorCore, IReactorTime {
   /** A pass over the due calls is going on; it sets the alarm when it is over. */
   #passing = false;
   readonly #triggers = new SystemEvents();
+  readonly #signals = new Signals();
+  readonly #threadCalls = new ThreadCalls((fn) => this.body().soon(fn));
+  #threadPool: ThreadPool | undefined;
+  /** Whether Deferreds were debugged before debug mode came to be on. */
+  #deferredDebugging = false;
   readonly #open = new Set<Closable>();
   /** The Deferred that `run` returned. */
   #stopped: Deferred<void> | undefined;
   /** Undoes what `run` did to the process. */
   #release: (() => void)[] = [];
   /** What transports may ask of the reactor, and nobody else. */
-  protected readonly home: Home & IReactorTime = {
+  protected readonly home: Home &
+    IReactorTime & { cut?: Failure | undefined; slow?: SlowCallbacks | undefined } = {
     seconds: () => this.seconds(),
     callLater: (delay, fn, ...args) => this.callLater(delay, fn, ...args),
     getDelayedCalls: () => this.getDelayedCalls(),
@@ -92,11 +109,57 @@ export class ReactorBase implements IReactorCore, IReactorTime {
     listening: (port) => {
       this.#observed(() => this.events.emit('listening', port));
     },
+    cut: undefined,
+    slow: undefined,
   };
 
-  /** @param options.io the body; the default is Node's own sockets */
-  constructor(options: { readonly io?: IO } = {}) {
-    this.#io = options.io;
+  /**
+   * @param options.io the body; the default is Node's own sockets
+   * @param options.debug as the property `debug`; on by default where `PLAIT_DEBUG` is 1
+   */
+  constructor(options: { readonly io?: IO; readonly debug?: boolean | DebugOptions } = {}) {
+    const { io, debug = process.env['PLAIT_DEBUG'] === '1' } = options;
+    this.#io = io;
+    if (debug !== false) this.debug = debug;
+  }
+
+  /**
+   * Debug mode, or false: a function that the reactor calls and that takes longer than `slowCallback` (seconds, 0.1 if
+   * left out) is logged and emitted by `events`; delayed calls and Deferreds remember where they were made. Connections
+   * and calls made before it is switched are as they were.
+   */
+  get debug(): DebugOptions | false {
+    return this.home.slow ?? false;
+  }
+
+  set debug(debug: boolean | DebugOptions) {
+    const before = this.home.slow;
+    const slow =
+      debug === false
+        ? undefined
+        : new SlowCallbacks(
+            debug === true ? {} : debug,
+            () => this.seconds(),
+            (found) => this.#foundSlow(found),
+          );
+    this.#calls.slow = this.home.slow = slow;
+    if (before === undefined && slow !== undefined) {
+      this.#deferredDebugging = getDebugging();
+      setDebugging(true);
+    } else if (before !== undefined && slow === undefined) {
+      setDebugging(this.#deferredDebugging);
+    }
+  }
+
+  #foundSlow(found: SlowCallback): void {
+    log.warn('{what} took {seconds} s, and held up everything else', { ...found });
+    this.#observed(() => this.events.emit('slowCallback', found));
+  }
+
+  /** Calls `fn(...args)`, measured in debug mode. */
+  #call<A extends unknown[], R>(kind: string, fn: (...args: A) => R, args: A): R {
+    const { slow } = this.home;
+    return slow === undefined ? fn(...args) : slow.timeFunction(kind, fn, () => fn(...args));
   }
 
   /**
@@ -225,7 +288,9 @@ export class ReactorBase implements IReactorCore, IReactorTime {
       down.addCallback(() => {
         // What a connectionLost has asked for in its last turn is still done.
         this.home.soon(() => {
-          if (!crashed()) this.#halt();
+          if (crashed()) return;
+          this.#disconnectAll(); // what was opened since
+          this.#halt();
         });
       });
     });
@@ -242,8 +307,13 @@ export class ReactorBase implements IReactorCore, IReactorTime {
     this.#halt();
   }
 
+  #hasBegun(): boolean {
+    return this.#state !== 'stopped';
+  }
+
   #halt(): void {
     this.#state = 'stopped';
+    this.home.cut = undefined;
     const [stopped, releases] = [this.#stopped, this.#release];
     this.#stopped = undefined;
     this.#release = [];
@@ -252,6 +322,8 @@ export class ReactorBase implements IReactorCore, IReactorTime {
     stopped?.callback();
     reportUnhandledFailures();
     for (const release of releases) release();
+    // One that was added by the reactor's last callback belongs to a run that has begun meanwhile.
+    if (!this.#hasBegun()) this.#signals.removeAll();
   }
 
   /** Nothing depends on who listens to the events: what they throw is logged. */
@@ -264,6 +336,7 @@ export class ReactorBase implements IReactorCore, IReactorTime {
   }
 
   #signalled(name: string): void {
+    if (this.#signals.has(name)) return;
     if (this.#state === 'stopping') {
       log.info('{name} received while stopping already', { name });
       return;
@@ -275,6 +348,7 @@ export class ReactorBase implements IReactorCore, IReactorTime {
 
   #disconnectAll(): void {
     const reason = new Failure(new ConnectionLost('connection was cut: the reactor has stopped'));
+    this.home.cut = reason;
     for (const thing of [...this.#open]) thing.connectionLost(reason);
   }
 
@@ -284,7 +358,9 @@ export class ReactorBase implements IReactorCore, IReactorTime {
     fn: (...args: A) => unknown,
     ...args: A
   ): TriggerID {
-    return this.#triggers.add(phase, eventType, () => fn(...args));
+    return this.#triggers.add(phase, eventType, () =>
+      this.#call(`the trigger ${phase} ${eventType}`, fn, args),
+    );
   }
 
   removeSystemEventTrigger(id: TriggerID): void {
@@ -301,11 +377,80 @@ export class ReactorBase implements IReactorCore, IReactorTime {
   ): TriggerID | undefined {
     if (!this.running) return this.addSystemEventTrigger('after', 'startup', fn, ...args);
     try {
-      fn(...args);
+      this.#call('the call when running', fn, args);
     } catch (error) {
       log.failure('a function called when running failed', new Failure(error));
     }
     return undefined;
+  }
+
+  // ── Signals ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  addSignalHandler(name: string, fn: (name: string) => unknown): Disposable {
+    const { slow } = this.home;
+    if (slow === undefined || typeof fn !== 'function')
+      return this.#signals.add(this.body(), name, fn);
+    const timed = () => this.#call(`the handler of ${name}`, fn, [name]);
+    return this.#signals.add(this.body(), name, timed);
+  }
+
+  removeSignalHandler(name: string): boolean {
+    return this.#signals.remove(name);
+  }
+
+  // ── Threads ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  callFromThread<A extends unknown[]>(fn: (...args: A) => unknown, ...args: A): void {
+    const { slow } = this.home;
+    if (slow === undefined || typeof fn !== 'function') this.#threadCalls.add(fn, args);
+    else this.#threadCalls.add(() => this.#call('the call from a thread', fn, args), []);
+  }
+
+  allowFromThread(functions: Readonly<Record<string, AnyFunction>>): Disposable {
+    return this.#threadCalls.allow(functions);
+  }
+
+  allowedFromThread(name: string): AnyFunction {
+    return this.#threadCalls.named(name);
+  }
+
+  getThreadPool(): ThreadPool {
+    if (this.#threadPool === undefined) {
+      const pool = new ThreadPool({ reactor: this });
+      this.#threadPool = pool;
+      this.addSystemEventTrigger('during', 'shutdown', () => {
+        this.#threadPool = undefined;
+        return pool.stop();
+      });
+    }
+    return this.#threadPool;
+  }
+
+  /**
+   * What is pending: calls, ports, connections and those being made, processes; and, while debugging is on
+   * (`setDebugging`, `PLAIT_DEBUG=1`), the Deferreds and coroutines of the process that have no result yet, with the
+   * place where each was made. Its `toString` tells it in lines.
+   */
+  inspect(): Inspection {
+    const open = [...this.#open].map((thing) => ({ kind: thing.kind, what: thing.toString() }));
+    const calls = this.getDelayedCalls();
+    return inspection(this.running, this.seconds(), calls, open, pendingDeferreds());
+  }
+
+  callInThread<A extends unknown[], R>(work: ThreadWork<A, R>, ...args: A): void {
+    this.getThreadPool().callInThread(work, ...args);
+  }
+
+  suggestThreadPoolSize(size: number): void {
+    this.getThreadPool().adjustPoolsize(size);
+  }
+
+  /** @internal for `plait/testing`: what is open, and the pool of threads if there is one */
+  static contents(reactor: ReactorBase): {
+    readonly open: readonly Closable[];
+    readonly threadPool: ThreadPool | undefined;
+  } {
+    return { open: [...reactor.#open], threadPool: reactor.#threadPool };
   }
 }
 

@@ -7,33 +7,71 @@
  * process alive, handles the signals that stop it, and fires the events of starting up and shutting down.
  */
 import {
+  checkBindAddress,
   checkHost,
   checkPort,
   HostnameAddress,
   ipAddress,
   isIPAddress,
+  type Address,
+  PipeAddress,
   UNIXAddress,
 } from './address.ts';
-import { Deferred } from './defer.ts';
-import { DNSLookupError, explain, InvalidAddressError } from './errors.ts';
+import type { Deferred } from './defer.ts';
+import { InvalidAddressError, ServiceNameUnknownError } from './errors.ts';
 import type {
+  AddressFamily,
+  ConnectSSLOptions,
   ConnectTCPOptions,
+  ConnectUNIXOptions,
   IClientFactory,
   IConnector,
+  IDatagramProtocol,
+  IHostnameResolver,
   IListeningPort,
+  IMulticastTransport,
+  IProcessProtocol,
+  IProcessTransport,
+  IProtocol,
   IProtocolFactory,
+  IReactorPluggableNameResolver,
+  IReactorProcess,
+  IReactorStandardIO,
+  IReactorPluggableResolver,
+  IReactorMulticast,
+  IReactorSocket,
+  IReactorSSL,
   IReactorTCP,
+  IReactorUDP,
   IReactorUNIX,
+  IResolverSimple,
+  ITransport,
+  IUDPTransport,
+  ListenMulticastOptions,
+  ListenSSLOptions,
   ListenTCPOptions,
+  ListenUDPOptions,
   ListenUNIXOptions,
+  SpawnProcessOptions,
+  StandardIOOptions,
   Seconds,
 } from './interfaces.ts';
-import type { Attempt, ConnectEvents, IO } from './io/io.ts';
-import { succeed } from './maybe.ts';
+import { type AdoptableDuplex, asDuplex, DuplexWire } from './io/duplex-wire.ts';
+import type { Attempt, ConnectEvents } from './io/io.ts';
+import { portNames, SERVICES_FILE } from './io/port-names.ts';
 import { ReactorBase } from './reactor-base.ts';
+import { LOOKUP_TIMEOUT, Names } from './resolver.ts';
 import { checkDelay } from './time.ts';
+import type { ITLSContextFactory } from './tls-settings.ts';
+import { adoptConnection, checkAdoptable } from './transport/adopt.ts';
 import { Connector } from './transport/connect.ts';
 import { Port } from './transport/listen.ts';
+import { checkSecuring, type Securing } from './transport/tls.ts';
+import { Process, spawnTarget } from './transport/process.ts';
+import { openStandardIO } from './transport/stdio.ts';
+import { Stream } from './transport/stream.ts';
+import { MulticastPort } from './transport/multicast.ts';
+import { adoptedTarget, bind, datagramTarget, Port as UDPPort } from './transport/udp.ts';
 
 /** Seconds that `connectTCP` allows by default. */
 const CONNECT_TIMEOUT: Seconds = 30;
@@ -44,20 +82,104 @@ const BACKLOG = 50;
  * Asks the operating system for things, and calls back when they happen. There may be many, each with its own timers
  * and connections; `reactor` is the process's own.
  */
-export class Reactor extends ReactorBase implements IReactorTCP, IReactorUNIX {
+export class Reactor
+  extends ReactorBase
+  implements
+    IReactorTCP,
+    IReactorSSL,
+    IReactorUNIX,
+    IReactorSocket,
+    IReactorUDP,
+    IReactorMulticast,
+    IReactorProcess,
+    IReactorStandardIO,
+    IReactorPluggableNameResolver,
+    IReactorPluggableResolver
+{
+  readonly #names = new Names((...question) => this.body().resolve(...question));
+
+  // ── Datagrams ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /**
+   * @throws RangeError for a port or a limit that cannot be
+   * @throws InvalidAddressError for an interface that is no IP address
+   * @throws UnsupportedSocketType if the body has no datagram sockets
+   */
+  listenUDP(
+    port: number,
+    protocol: IDatagramProtocol,
+    options: ListenUDPOptions = {},
+  ): IUDPTransport {
+    const target = datagramTarget(port, options.interface);
+    return bind(new UDPPort(this.home, this.body(), target, protocol, options));
+  }
+
+  /** As `listenUDP`, for groups. */
+  listenMulticast(
+    port: number,
+    protocol: IDatagramProtocol,
+    options: ListenMulticastOptions = {},
+  ): IMulticastTransport {
+    const target = datagramTarget(port, options.interface, options.listenMultiple);
+    return bind(new MulticastPort(this.home, this.body(), target, protocol, options));
+  }
+
+  /**
+   * A port over a bound socket that the process was given, as by its supervisor. The descriptor is the port's from now
+   * on, and is closed with it; Twisted uses a copy. `ready` fails with UnsupportedSocketType or
+   * UnsupportedAddressFamily if it is something else.
+   *
+   * @param family `AF_INET` or `AF_INET6`
+   * @param maxPacketSize as in `listenUDP`
+   */
+  adoptDatagramPort(
+    fd: number,
+    family: AddressFamily,
+    protocol: IDatagramProtocol,
+    maxPacketSize?: number,
+  ): IUDPTransport {
+    const limits = maxPacketSize === undefined ? {} : { maxPacketSize };
+    const target = adoptedTarget(fd, family);
+    return bind(new UDPPort(this.home, this.body(), target, protocol, limits));
+  }
+
   // ── Connections ──────────────────────────────────────────────────────────────────────────────────────────────────
 
-  /** @throws RangeError for a port, a backlog or an interface that cannot be */
+  /**
+   * @throws RangeError for a port, a backlog or an interface that cannot be
+   * @throws ServiceNameUnknownError for the name of a service that the system does not know
+   */
   listenTCP(
-    port: number,
+    port: number | string,
     factory: IProtocolFactory,
     options: ListenTCPOptions = {},
   ): IListeningPort {
+    return this.#listenTCP(port, factory, options);
+  }
+
+  listenSSL(
+    port: number | string,
+    factory: IProtocolFactory,
+    contextFactory: ITLSContextFactory,
+    options: ListenSSLOptions = {},
+  ): IListeningPort {
+    const securing = { contextFactory, handshakeTimeout: options.handshakeTimeout };
+    checkSecuring('server', securing);
+    return this.#listenTCP(port, factory, options, securing);
+  }
+
+  #listenTCP(
+    port: number | string,
+    factory: IProtocolFactory,
+    options: ListenTCPOptions,
+    securing?: Securing,
+  ): IListeningPort {
     const { backlog = BACKLOG, interface: where = '' } = options;
-    checkPort(port);
+    const number = checkPort(typeof port === 'string' ? portByName(port) : port);
     checkBacklog(backlog);
     const host = where === '' ? '0.0.0.0' : checkHost(where);
-    return this.#listen(new Port(this.home, this.body(), { host, port, backlog }, factory));
+    const target = { host, port: number, backlog };
+    return this.#listen(new Port(this.home, this.body(), target, factory, securing));
   }
 
   listenUNIX(
@@ -65,11 +187,22 @@ export class Reactor extends ReactorBase implements IReactorTCP, IReactorUNIX {
     factory: IProtocolFactory,
     options: ListenUNIXOptions = {},
   ): IListeningPort {
-    const { backlog = BACKLOG, mode = 0o666 } = options;
+    const { backlog = BACKLOG, mode = 0o666, wantPID = false } = options;
     checkBacklog(backlog);
+    checkMode(mode);
+    const target = { path: checkPath(path), mode, backlog, wantPID };
+    return this.#listen(new Port(this.home, this.body(), target, factory));
+  }
+
+  adoptStreamPort(fd: number, family: AddressFamily, factory: IProtocolFactory): IListeningPort {
+    checkAdoptable(fd, family);
     return this.#listen(
-      new Port(this.home, this.body(), { path: checkPath(path), mode, backlog }, factory),
+      new Port(this.home, this.body(), { fd, family, backlog: BACKLOG }, factory),
     );
+  }
+
+  adoptStreamConnection(fd: number, family: AddressFamily, factory: IProtocolFactory): ITransport {
+    return adoptConnection(this.home, this.body(), fd, family, factory);
   }
 
   #listen(port: Port): Port {
@@ -80,39 +213,57 @@ export class Reactor extends ReactorBase implements IReactorTCP, IReactorUNIX {
   /** @throws RangeError for a host, a port, a local address or a timeout that cannot be */
   connectTCP(
     host: string,
-    port: number,
+    port: number | string,
     factory: IClientFactory,
     options: ConnectTCPOptions = {},
   ): IConnector {
+    return this.#connectTCP(host, port, factory, options);
+  }
+
+  connectSSL(
+    host: string,
+    port: number | string,
+    factory: IClientFactory,
+    contextFactory: ITLSContextFactory,
+    options: ConnectSSLOptions = {},
+  ): IConnector {
+    const securing = { contextFactory, handshakeTimeout: options.handshakeTimeout };
+    checkSecuring('client', securing);
+    return this.#connectTCP(host, port, factory, options, securing);
+  }
+
+  #connectTCP(
+    host: string,
+    port: number | string,
+    factory: IClientFactory,
+    options: ConnectTCPOptions,
+    securing?: Securing,
+  ): IConnector {
     const { timeout = CONNECT_TIMEOUT, bindAddress } = options;
-    checkHost(host);
-    checkPort(port, 1);
+    const name = checkHost(host);
+    if (typeof port !== 'string') checkPort(port, 1);
     if (timeout !== null) checkDelay(timeout, 'timeout');
     if (bindAddress !== undefined) checkBindAddress(bindAddress);
     const io = this.body();
-    const dial = (events: ConnectEvents): Attempt =>
-      resolved(
-        io,
-        host,
-        (error) => events.failed(error),
-        (address) => io.connect({ host: address, port, bindAddress }, events),
+    const number = typeof port === 'string' ? (portNames.portOf(port) ?? 0) : port;
+    const dial = (events: ConnectEvents): Attempt => {
+      if (number === 0) throw unknownService(String(port));
+      return this.#names.dial(name, number, this.home, events, (address) =>
+        io.connect({ host: address, port: number, bindAddress }, events),
       );
-    const destination = isIPAddress(host)
-      ? ipAddress('TCP', host, port)
-      : new HostnameAddress(host, port);
-    return this.#connect(new Connector(this.home, dial, destination, factory, timeout));
+    };
+    const destination = isIPAddress(name)
+      ? ipAddress('TCP', name, number)
+      : new HostnameAddress(name, number);
+    return this.#connect(new Connector(this.home, dial, destination, factory, timeout, securing));
   }
 
-  connectUNIX(
-    path: string,
-    factory: IClientFactory,
-    options: { readonly timeout?: Seconds | null } = {},
-  ): IConnector {
-    const { timeout = CONNECT_TIMEOUT } = options;
+  connectUNIX(path: string, factory: IClientFactory, options: ConnectUNIXOptions = {}): IConnector {
+    const { timeout = CONNECT_TIMEOUT, checkPID = false } = options;
     checkPath(path);
     if (timeout !== null) checkDelay(timeout, 'timeout');
     const io = this.body();
-    const dial = (events: ConnectEvents): Attempt => io.connect({ path }, events);
+    const dial = (events: ConnectEvents): Attempt => io.connect({ path, checkPID }, events);
     return this.#connect(new Connector(this.home, dial, new UNIXAddress(path), factory, timeout));
   }
 
@@ -122,25 +273,63 @@ export class Reactor extends ReactorBase implements IReactorTCP, IReactorUNIX {
   }
 
   /**
-   * The address of a host, as an IP literal: an IPv4 one if there is any. `''` is any address, `0.0.0.0`. Fails with
-   * DNSLookupError. Cancelling forgets the lookup.
+   * Makes a connection of any Duplex of Node's, or of a pair of Web streams, and `protocol` its protocol: all that holds
+   * for transports holds for it. An abort destroys the Duplex with an error. The connection is closed with the reactor.
+   *
+   * @param addresses what the transport's `getHost` and `getPeer` say. Default: a PipeAddress
+   * @throws TypeError for what is no such thing
    */
-  resolve(name: string): Deferred<string> {
-    if (name === '') return succeed('0.0.0.0');
-    checkHost(name);
-    const deferred: Deferred<string> = new Deferred<string>(() => {
-      attempt.cancel();
-    });
-    const attempt = resolved(
-      this.body(),
-      name,
-      (error) => deferred.errback(error),
-      (address) => {
-        deferred.callback(address);
-        return { cancel() {} };
-      },
-    );
-    return deferred;
+  adoptDuplex(
+    duplex: AdoptableDuplex,
+    protocol: IProtocol,
+    addresses: { readonly host?: Address; readonly peer?: Address } = {},
+  ): ITransport {
+    const { host = new PipeAddress(), peer = host } = addresses;
+    const transport = new Stream(this.home, new DuplexWire(asDuplex(duplex), host, peer));
+    transport.begin(protocol);
+    return transport;
+  }
+
+  // ── Processes and standard I/O ───────────────────────────────────────────────────────────────────────────────────
+
+  spawnProcess(
+    protocol: IProcessProtocol,
+    executable: string,
+    options: SpawnProcessOptions = {},
+  ): IProcessTransport {
+    return new Process(this.home, this.body(), spawnTarget(executable, options), protocol);
+  }
+
+  standardIO(protocol: IProtocol, options: StandardIOOptions = {}): ITransport {
+    return openStandardIO(this.home, this.body(), protocol, options);
+  }
+
+  // ── Names ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** What names are resolved with: the system's own resolver, unless another was installed. */
+  get nameResolver(): IHostnameResolver {
+    return this.#names.complex;
+  }
+
+  /** @throws TypeError for what has no `resolveHostName` */
+  installNameResolver(resolver: IHostnameResolver): IHostnameResolver {
+    return this.#names.installComplex(resolver);
+  }
+
+  /** @throws TypeError for what has no `getHostByName` */
+  installResolver(resolver: IResolverSimple): IResolverSimple {
+    return this.#names.installSimple(resolver);
+  }
+
+  /**
+   * The address of a host, as an IP literal: an IPv4 one if there is any. `''` is any address, `0.0.0.0`. Fails with
+   * DNSLookupError, at the latest when as many seconds have passed as the timeouts add up to: by default, a minute.
+   * Cancelling forgets the lookup.
+   *
+   * @throws RangeError for what cannot be a host name
+   */
+  resolve(name: string, timeout: readonly Seconds[] = LOOKUP_TIMEOUT): Deferred<string> {
+    return this.#names.resolve(name, timeout, this);
   }
 }
 
@@ -150,44 +339,33 @@ function checkBacklog(backlog: number): void {
   }
 }
 
-function checkBindAddress({ host, port = 0 }: { host: string; port?: number }): void {
-  if (host !== '' && !isIPAddress(host))
-    throw new RangeError(`bindAddress.host must be an IP address, not ${JSON.stringify(host)}`);
-  checkPort(port);
+function checkMode(mode: number): void {
+  if (!Number.isInteger(mode) || mode < 0 || mode > 0o777)
+    throw new RangeError(`mode must be a whole number from 0 to 0o777, not ${String(mode)}`);
 }
 
-/** `path` if a UNIX socket can have it: some system calls would see only what stands before a NUL. */
+/** The port of a service that is to be listened at. */
+function portByName(name: string): number {
+  const port = portNames.portOf(name);
+  if (port === undefined) throw unknownService(name);
+  return port;
+}
+
+function unknownService(name: string): ServiceNameUnknownError {
+  const shown = JSON.stringify(name.slice(0, 300));
+  return new ServiceNameUnknownError(`no TCP service of the name ${shown} in ${SERVICES_FILE}`);
+}
+
+/**
+ * `path` if a UNIX socket can have it: some system calls would see only what stands before a NUL. On Linux one that
+ * begins with a NUL is a name outside of the file system.
+ */
 function checkPath(path: string): string {
-  if (typeof path !== 'string' || path === '' || path.includes('\0')) {
+  const first = process.platform === 'linux' ? 1 : 0;
+  if (typeof path !== 'string' || path === '' || path === '\0' || path.indexOf('\0', first) >= 0) {
     throw new InvalidAddressError(`not a path for a UNIX socket: ${JSON.stringify(path)}`);
   }
   return path;
-}
-
-/** Goes on with the address of `host`: itself if it is a literal; else the first IPv4 one, or the first. */
-function resolved(
-  io: IO,
-  host: string,
-  failed: (error: Error) => void,
-  next: (address: string) => Attempt,
-): Attempt {
-  if (isIPAddress(host)) return next(host);
-  let attempt = io.resolve(host, (error, addresses) => {
-    const address = addresses.find((candidate) => !candidate.includes(':')) ?? addresses[0];
-    if (address !== undefined) attempt = next(address);
-    else failed(lookupError(host, error));
-  });
-  return {
-    cancel() {
-      attempt.cancel();
-    },
-  };
-}
-
-function lookupError(host: string, cause: Error | undefined): DNSLookupError {
-  return cause === undefined
-    ? new DNSLookupError(`no address is known for ${host}`)
-    : new DNSLookupError(`cannot look up ${host}: ${explain(cause)}`, { cause });
 }
 
 const registry = globalThis as unknown as Record<symbol, Reactor | undefined>;

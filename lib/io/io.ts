@@ -17,8 +17,8 @@
  *    the body neither reads nor writes it again.
  * 6. A body whose bind is synchronous may report `listening` or `failed` before `listen` returns.
  */
-import type { Address } from '../address.ts';
-import type { Seconds } from '../interfaces.ts';
+import type { Address, IPv4Address, IPv6Address } from '../address.ts';
+import type { AddressFamily, Seconds } from '../interfaces.ts';
 
 /** What a wire tells the brain. */
 export interface WireEvents {
@@ -62,12 +62,27 @@ export interface Wire {
   reset(): void;
   setNoDelay(enabled: boolean): void;
   setKeepAlive(enabled: boolean): void;
+  /**
+   * Called by TLS above it before that writes: what comes is ciphertext, which is another each time. A simulated wire
+   * lets no choice depend on it; the function that it returns is to be told what was written and read in plain text.
+   */
+  veil?(): (what: 'write' | 'read', data: Uint8Array) => void;
 }
 
 /** Where to listen. */
 export type ListenTarget =
-  | { readonly host: string; readonly port: number; readonly backlog: number }
-  | { readonly path: string; readonly mode: number; readonly backlog: number };
+  { readonly host: string; readonly port: number; readonly backlog: number } | PathTarget;
+
+/** Where to listen with a UNIX socket. */
+export interface PathTarget {
+  /** One that begins with a NUL is a name outside of the file system. */
+  readonly path: string;
+  /** The permissions of the file, from the first moment at which anybody can connect. */
+  readonly mode: number;
+  readonly backlog: number;
+  /** Hold a lock beside the file, named as it with `.lock`; and take over what a dead process has left. */
+  readonly wantPID?: boolean;
+}
 
 /** What a listener tells the brain. */
 export interface ListenerEvents {
@@ -75,6 +90,8 @@ export interface ListenerEvents {
   /** It could not listen; nothing else is reported then. */
   failed(error: Error): void;
   accepted(wire: Wire): void;
+  /** There are no descriptors left, for the reason given: connections that come are turned away. It may come often. */
+  starved?(error: Error): void;
   /** After `close`: it does not listen any more. */
   closed(): void;
 }
@@ -92,7 +109,11 @@ export type ConnectTarget =
       readonly port: number;
       readonly bindAddress?: { readonly host: string; readonly port?: number } | undefined;
     }
-  | { readonly path: string };
+  | {
+      readonly path: string;
+      /** Fail unless a living process holds the lock beside the file. */
+      readonly checkPID?: boolean;
+    };
 
 /** How an attempt ended: exactly one of the two is called, unless it is cancelled. */
 export interface ConnectEvents {
@@ -103,6 +124,88 @@ export interface ConnectEvents {
 /** Something that is going on and can be called off; then nothing more is heard of it. */
 export interface Attempt {
   cancel(): void;
+}
+
+/** Where datagrams are received: at an address, or at a socket that somebody has made and bound. */
+export type DatagramTarget =
+  | {
+      readonly host: string;
+      readonly port: number;
+      /** Others may be bound to the same address, if they are made so too. */
+      readonly shared: boolean;
+    }
+  | { readonly fd: number; readonly family: 'IPv4' | 'IPv6' };
+
+/** What a datagram socket tells the brain. Besides `bound` and `failed`, nothing is reported from inside a call. */
+export interface DatagramEvents {
+  /** It is there; may be reported before `datagram` returns. Before it, no other event but `failed` or `closed`. */
+  bound(address: IPv4Address | IPv6Address): void;
+  /** It could not be bound; nothing else is reported then. May be reported before `datagram` returns. */
+  failed(error: Error): void;
+  /** A datagram, whole and perhaps empty; the buffer belongs to the brain. None after `close`. */
+  received(data: Buffer, from: IPv4Address | IPv6Address): void;
+  /** Nobody listens where the socket is connected to. When it is not connected, this is not reported. */
+  refused(): void;
+  /** It is not connected after all. */
+  connectFailed(error: Error): void;
+  /** A datagram could not be sent or received; the socket lives on. */
+  troubled(error: Error): void;
+  /** After `close`: it is gone, and this is the last that is heard of it. */
+  closed(): void;
+}
+
+/** Sends and receives datagrams. None of this is called before `bound`, but for `close`. */
+export interface DatagramSocket {
+  /** How many bytes of datagrams have not been handed to the operating system. */
+  readonly bufferedBytes: number;
+  /** Sends a datagram: to an address, or to that which the socket is connected to. It never fails, but may report. */
+  send(data: Uint8Array, to?: { readonly host: string; readonly port: number }): void;
+  /** From now on it sends to this address and receives from it alone. `host` is a literal. Called once at most. */
+  connect(host: string, port: number): void;
+  /** This and those below throw the system's error. */
+  setBroadcast(enabled: boolean): void;
+  /** @param where the local interface: its address, or `::%eth0` for IPv6; left out, the system chooses */
+  joinGroup(group: string, where?: string): void;
+  leaveGroup(group: string, where?: string): void;
+  setMulticastTTL(ttl: number): void;
+  setMulticastLoopback(enabled: boolean): void;
+  setMulticastInterface(where: string): void;
+  /** Closes at once: what the operating system has not taken is dropped. */
+  close(): void;
+}
+
+/** What to start; all of it is checked. */
+export interface SpawnTarget {
+  readonly executable: string;
+  /** Beginning with the name by which the program is called. */
+  readonly args: readonly string[];
+  /** Null for that of this process. */
+  readonly env: Readonly<Record<string, string>> | null;
+  readonly path: string | undefined;
+  readonly uid: number | undefined;
+  readonly gid: number | undefined;
+  /** By the child's descriptor: a pipe that we read from, one that we write to, or a descriptor of ours. */
+  readonly childFDs: ReadonlyMap<number, 'r' | 'w' | number>;
+}
+
+/** How a process fares: exactly one of the two is called, and not from inside a call. */
+export interface SpawnEvents {
+  /** It has ended, and been reaped. One of the two is null. Its wires live as long as others have their other ends. */
+  exited(exitCode: number | null, signal: string | null): void;
+  /** It could not be started. */
+  failed(error: Error): void;
+}
+
+/** A process that was started, or could not be. */
+export interface SpawnedProcess {
+  /** Undefined if it could not be started: `failed` will be called. */
+  readonly pid: number | undefined;
+  /** By the child's descriptor; none if it could not be started. */
+  readonly wires: ReadonlyMap<number, Wire>;
+  /** Sends a signal by its number; throws the system's error. */
+  kill(signal: number): void;
+  /** From now on it does not keep this process alive. */
+  unref(): void;
 }
 
 /** Wakes the brain at a time. */
@@ -128,9 +231,45 @@ export interface IO {
   onSignal(name: string, fn: () => void): () => void;
   listen(target: ListenTarget, events: ListenerEvents): WireListener;
   connect(target: ConnectTarget, events: ConnectEvents): Attempt;
-  /** The addresses of a host, as IP literals in the order of preference of the system. */
+  /**
+   * Listens on a socket that somebody else has bound. The descriptor is the body's from then on, and closed also where
+   * that fails.
+   *
+   * @throws UnsupportedSocketType for what is no open socket, which is left alone
+   */
+  adoptPort?(
+    fd: number,
+    family: AddressFamily,
+    backlog: number,
+    events: ListenerEvents,
+  ): WireListener;
+  /**
+   * A wire over a connection that somebody else has made. The descriptor is the body's from then on, and closed also
+   * where that fails.
+   *
+   * @throws UnsupportedSocketType for what is no open socket, which is left alone, and for what is no stream
+   * @throws UnsupportedAddressFamily if it is of another family
+   */
+  adoptConnection?(fd: number, family: AddressFamily): Wire;
+  /** Starts a process; a body may have none. */
+  spawn?(target: SpawnTarget, events: SpawnEvents): SpawnedProcess;
+  /**
+   * A wire that reads from one descriptor and writes to another. The first three descriptors of the process are let go
+   * of when it is closed, others are closed. A body may have none.
+   *
+   * @throws the system's error for what is no open descriptor
+   */
+  stdio?(stdin: number, stdout: number): Wire;
+  /** Binds a datagram socket; a body may have none. */
+  datagram?(target: DatagramTarget, events: DatagramEvents): DatagramSocket;
+  /**
+   * The addresses of a host, as IP literals in the order of preference of the system.
+   *
+   * @param family those of one family only; default: of both
+   */
   resolve(
     host: string,
     done: (error: Error | undefined, addresses: readonly string[]) => void,
+    family?: 4 | 6,
   ): Attempt;
 }

@@ -3,7 +3,7 @@
  * accepted, dialled or adopted.
  */
 import { Socket } from 'node:net';
-import { type Address, ipAddress, UNIXAddress } from '../address.ts';
+import { type Address, ipAddress, PipeAddress, UNIXAddress } from '../address.ts';
 import type { Wire, WireEvents } from './io.ts';
 
 /** Pieces written in one turn are copied together up to this many bytes; above it, copying costs more than it saves. */
@@ -65,7 +65,7 @@ export class NodeWire implements Wire {
   }
 
   get #isTCP(): boolean {
-    return !(this.host instanceof UNIXAddress);
+    return !(this.host instanceof UNIXAddress || this.host instanceof PipeAddress);
   }
 
   start(events: WireEvents): void {
@@ -269,6 +269,15 @@ export class NodeWire implements Wire {
 }
 
 /**
+ * An address as the kernel tells it, with the zone that was asked for (as in `fe80::1%eth0`): Node does not tell it, and
+ * a link-local address means nothing without.
+ */
+export function zoned(literal: string, asked: string): string {
+  const zone = asked.indexOf('%');
+  return zone >= 0 && /^fe[89ab]/i.test(literal) ? `${literal}${asked.slice(zone)}` : literal;
+}
+
+/**
  * A wire over a TCP socket.
  *
  * @param host the other end, as we know it: where that is gone already, the kernel does not say any more
@@ -278,7 +287,7 @@ export function tcpWire(socket: Socket, host: string, port: number): NodeWire {
   const { localAddress = any, localPort = 0, remoteAddress = host, remotePort = port } = socket;
   return new NodeWire(
     socket,
-    ipAddress('TCP', localAddress, localPort),
-    ipAddress('TCP', remoteAddress, remotePort),
+    ipAddress('TCP', zoned(localAddress, host), localPort),
+    ipAddress('TCP', zoned(remoteAddress, host), remotePort),
   );
 }

@@ -21,8 +21,10 @@ import type {
   Seconds,
 } from '../interfaces.ts';
 import type { Attempt, ConnectEvents, Wire } from '../io/io.ts';
+import type { OpenKind } from '../inspect.ts';
 import { Logger } from '../log.ts';
 import { type Closable, type Home, Stream } from './stream.ts';
+import type { Securing } from './tls.ts';
 
 const log = new Logger('plait.transport');
 
@@ -33,25 +35,43 @@ export class Connector implements IConnector, Closable {
   readonly #destination: Address;
   readonly #factory: IClientFactory;
   readonly #timeout: Seconds | null;
+  readonly #securing: Securing | undefined;
   #state: ConnectorState = 'disconnected';
   #attempt: Attempt | undefined;
   #timer: IDelayedCall | undefined;
   #stream: Stream | undefined;
   #factoryStarted = false;
+  /** This attempt was not begun, because the reactor stops. */
+  #refused = false;
+  /** The factory is being told so. It may ask for as many more as it likes: it has its answer. */
+  #refusing = false;
 
-  /** @param dial begins an attempt */
+  /**
+   * @param dial begins an attempt
+   * @param securing makes the connections TLS connections
+   */
   constructor(
     home: Home & IReactorTime,
     dial: (events: ConnectEvents) => Attempt,
     destination: Address,
     factory: IClientFactory,
     timeout: Seconds | null,
+    securing?: Securing,
   ) {
     this.#home = home;
     this.#dial = dial;
     this.#destination = destination;
     this.#factory = factory;
     this.#timeout = timeout;
+    this.#securing = securing;
+  }
+
+  get kind(): OpenKind {
+    return 'attempt';
+  }
+
+  toString(): string {
+    return `<connector ${this.#state} to ${this.#destination}>`;
   }
 
   get state(): ConnectorState {
@@ -65,6 +85,7 @@ export class Connector implements IConnector, Closable {
   connect(): void {
     if (this.#state !== 'disconnected')
       throw new Error(`cannot connect: the connector is ${this.#state}`);
+    if (this.#refusing) return;
     if (!this.#factoryStarted) {
       this.#factory.doStart();
       this.#factoryStarted = true;
@@ -73,7 +94,7 @@ export class Connector implements IConnector, Closable {
     this.#home.opened(this);
     if (this.#timeout !== null)
       this.#timer = this.#home.callLater(this.#timeout, () => this.#timedOut());
-    this.#attempt = this.#dial({
+    this.#attempt = this.#begin({
       connected: (wire) => {
         this.#connected(wire);
       },
@@ -82,6 +103,32 @@ export class Connector implements IConnector, Closable {
       },
     });
     this.#tell('startedConnecting', () => this.#factory.startedConnecting(this));
+  }
+
+  /** What keeps an attempt from being begun is told in a later turn, like all that comes of one. */
+  #begin(events: ConnectEvents): Attempt {
+    const { cut } = this.#home;
+    if (cut !== undefined) {
+      this.#refused = true;
+      return this.#failLater(cut.value, events);
+    }
+    try {
+      return this.#dial(events);
+    } catch (error) {
+      return this.#failLater(new Failure(error).value, events);
+    }
+  }
+
+  #failLater(error: Error, events: ConnectEvents): Attempt {
+    let over = false;
+    this.#home.soon(() => {
+      if (!over) events.failed(error);
+    });
+    return {
+      cancel() {
+        over = true;
+      },
+    };
   }
 
   stopConnecting(): void {
@@ -119,9 +166,12 @@ export class Connector implements IConnector, Closable {
   #failed(error: Error): void {
     this.#attemptEnded();
     this.#state = 'disconnected';
+    this.#refusing = this.#refused;
+    this.#refused = false;
     this.#tell('clientConnectionFailed', () =>
       this.#factory.clientConnectionFailed(this, new Failure(error)),
     );
+    this.#refusing = false;
     this.#stopUnlessConnecting();
   }
 
@@ -147,11 +197,11 @@ export class Connector implements IConnector, Closable {
       );
       return;
     }
-    const stream = new Stream(this.#home, wire, (reason) => this.#lost(reason));
+    const stream = new Stream(this.#home, wire, (reason) => this.#lost(reason), 'client');
     this.#stream = stream;
     // A function that returns nothing refuses too, as in Python.
     if (protocol == null) stream.refuse();
-    else stream.begin(protocol);
+    else stream.begin(protocol, this.#securing);
   }
 
   #lost(reason: Failure): void {

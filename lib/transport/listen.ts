@@ -4,25 +4,57 @@
  */
 import type { Address } from '../address.ts';
 import { Deferred } from '../defer.ts';
-import { CannotListenError, NotListeningError } from '../errors.ts';
+import {
+  AlreadyListened,
+  CannotListenError,
+  explain,
+  NotListeningError,
+  UnsupportedSocketType,
+} from '../errors.ts';
 import { Failure } from '../failure.ts';
-import type { IListeningPort, IProtocol, IProtocolFactory } from '../interfaces.ts';
-import type { IO, ListenTarget, Wire, WireListener } from '../io/io.ts';
+import type {
+  AddressFamily,
+  IDelayedCall,
+  IListeningPort,
+  IProtocol,
+  IProtocolFactory,
+  IReactorTime,
+  Seconds,
+  StopListeningOptions,
+} from '../interfaces.ts';
+import type { IO, ListenerEvents, ListenTarget, Wire, WireListener } from '../io/io.ts';
+import type { OpenKind } from '../inspect.ts';
 import { Logger } from '../log.ts';
 import { succeed } from '../maybe.ts';
+import { checkDelay } from '../time.ts';
 import { type Closable, type Home, Stream } from './stream.ts';
+import type { Securing } from './tls.ts';
 
 const log = new Logger('plait.transport');
 
-/** What a port is doing. */
-type State = 'closed' | 'binding' | 'listening' | 'closing';
+/** Seconds that connections are given to drain, by default. */
+const GRACE: Seconds = 30;
+
+/** Seconds between two complaints about a want of descriptors. */
+const COMPLAINT_INTERVAL: Seconds = 60;
+
+/** A socket that is bound already, in place of where to bind one. */
+export interface AdoptTarget {
+  readonly fd: number;
+  readonly family: AddressFamily;
+  readonly backlog: number;
+}
+
+/** What a port is doing. While it drains, its listener is closed, and it waits for its connections to end. */
+type State = 'closed' | 'binding' | 'listening' | 'closing' | 'draining';
 
 /** Takes connections and builds a protocol for each. Made by `listenTCP` and its like. */
 export class Port implements IListeningPort, Closable, AsyncDisposable {
-  readonly #home: Home;
+  readonly #home: Home & IReactorTime;
   readonly #io: IO;
-  readonly #target: ListenTarget;
+  readonly #target: ListenTarget | AdoptTarget;
   readonly #factory: IProtocolFactory;
+  readonly #securing: Securing | undefined;
   #state: State = 'closed';
   #listener: WireListener | undefined;
   #address: Address | undefined;
@@ -33,12 +65,29 @@ export class Port implements IListeningPort, Closable, AsyncDisposable {
   #looked = false;
   #stopped: Deferred<void>[] = [];
   #factoryStarted = false;
+  /** The connections that it has taken, and that are not gone. */
+  readonly #streams = new Set<Stream>();
+  /** It is not over before they are gone. */
+  #waits = false;
+  /** Aborts those that still drain. */
+  #timer: IDelayedCall | undefined;
+  /** When it last complained about a want of descriptors. */
+  #complained: Seconds = -Infinity;
+  /** Its descriptor, if it was given one, is used up. */
+  #adopted = false;
 
-  constructor(home: Home, io: IO, target: ListenTarget, factory: IProtocolFactory) {
+  constructor(
+    home: Home & IReactorTime,
+    io: IO,
+    target: ListenTarget | AdoptTarget,
+    factory: IProtocolFactory,
+    securing?: Securing,
+  ) {
     this.#home = home;
     this.#io = io;
     this.#target = target;
     this.#factory = factory;
+    this.#securing = securing;
   }
 
   /** Each look gives a Deferred of its own, so that several may wait. */
@@ -58,27 +107,61 @@ export class Port implements IListeningPort, Closable, AsyncDisposable {
     this.#outcome = this.#listener = this.#address = undefined;
     this.#looked = false;
     this.#home.opened(this);
-    this.#listener = this.#io.listen(this.#target, {
-      listening: (address) => {
-        this.#listening(address);
-      },
-      failed: (error) => {
-        this.#failed(this.#cannotListen(error));
-      },
-      accepted: (wire) => {
-        this.#accepted(wire);
-      },
-      closed: () => {
-        this.#closed();
-      },
-    });
+    try {
+      this.#listener = this.#open({
+        listening: (address) => {
+          this.#listening(address);
+        },
+        failed: (error) => {
+          this.#failed(this.#cannotListen(error));
+        },
+        accepted: (wire) => {
+          this.#accepted(wire);
+        },
+        starved: (error) => {
+          this.#starved(error);
+        },
+        closed: () => {
+          this.#closed();
+        },
+      });
+    } catch (error) {
+      // Whoever asked is told, and nobody else waits for it.
+      this.#outcome = new Failure(error);
+      this.#over(this.#outcome);
+      throw error;
+    }
     this.#closeListener();
   }
 
+  #open(events: ListenerEvents): WireListener {
+    const target = this.#target;
+    if (!('fd' in target)) return this.#io.listen(target, events);
+    if (this.#adopted) {
+      throw new AlreadyListened(
+        `cannot listen on descriptor ${target.fd} again: it was closed with the port`,
+      );
+    }
+    const { fd, family, backlog } = target;
+    const listener = this.#io.adoptPort?.(fd, family, backlog, events);
+    if (listener === undefined)
+      throw new UnsupportedSocketType(`the body ${this.#io.name} can adopt no sockets`);
+    this.#adopted = true;
+    return listener;
+  }
+
   #cannotListen(error: Error): CannotListenError {
-    return 'path' in this.#target
-      ? new CannotListenError(this.#target.path, undefined, error)
-      : new CannotListenError(this.#target.host, this.#target.port, error);
+    const target = this.#target;
+    return 'host' in target
+      ? new CannotListenError(target.host, target.port, error)
+      : new CannotListenError(this.#where(), undefined, error);
+  }
+
+  /** Where it was asked to listen. */
+  #where(): string {
+    const target = this.#target;
+    if ('host' in target) return `port ${target.port}`;
+    return 'path' in target ? target.path.replace(/^\0/, '@') : `descriptor ${target.fd}`;
   }
 
   #listening(address: Address): void {
@@ -124,17 +207,76 @@ export class Port implements IListeningPort, Closable, AsyncDisposable {
       return;
     }
     // A function that returns nothing refuses too, as in Python.
-    if (protocol == null) wire.close();
-    else new Stream(this.#home, wire).begin(protocol);
+    if (protocol == null) {
+      wire.close();
+      return;
+    }
+    const stream = new Stream(this.#home, wire, this.#lost);
+    this.#streams.add(stream);
+    stream.begin(protocol, this.#securing);
   }
 
-  stopListening(): Deferred<void> {
-    if (this.#state === 'closed') return succeed();
+  /** One function for all connections: a closure for each would cost memory. */
+  readonly #lost = (_reason: Failure, stream: Stream): void => {
+    this.#streams.delete(stream);
+    if (this.#state === 'draining' && this.#streams.size === 0) this.#finish();
+  };
+
+  #starved(error: Error): void {
+    const now = this.#home.seconds();
+    if (now - this.#complained < COMPLAINT_INTERVAL) return;
+    this.#complained = now;
+    const fields = { port: this.toString(), why: explain(error) };
+    log.warn('{port} turns connections away until descriptors are free: {why}', fields);
+  }
+
+  // ── Stopping ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  stopListening(options: StopListeningOptions = {}): Deferred<void> {
+    const { connections = 'keep', grace = GRACE } = options;
+    if (!['keep', 'drain', 'abort'].includes(connections)) {
+      throw new RangeError(
+        `connections must be "keep", "drain" or "abort", not ${JSON.stringify(connections)}`,
+      );
+    }
+    if (grace !== null) checkDelay(grace, 'grace');
+    const idle = connections === 'keep' || this.#streams.size === 0;
+    if (this.#state === 'closed' && idle) return succeed();
     const stopped = new Deferred<void>();
     this.#stopped.push(stopped);
-    if (this.#state !== 'closing')
+    if (connections !== 'keep') this.#endConnections(connections, grace);
+    if (this.#state === 'closed') {
+      // Those that an earlier stop has kept.
+      this.#state = 'draining';
+      this.#home.opened(this);
+    } else if (this.#state === 'binding' || this.#state === 'listening') {
       this.#close(new Failure(this.#cannotListen(new NotListeningError('the port was stopped'))));
+    }
     return stopped;
+  }
+
+  #endConnections(how: 'drain' | 'abort', grace: Seconds | null): void {
+    const began = this.#waits;
+    this.#waits = true;
+    this.#cancelTimer();
+    if (how === 'abort') {
+      this.#abortAll();
+      return;
+    }
+    if (grace !== null) this.#timer = this.#home.callLater(grace, () => this.#abortAll());
+    if (began) return;
+    this.#home.soon(() => {
+      for (const stream of [...this.#streams]) stream.drain();
+    });
+  }
+
+  #abortAll(): void {
+    for (const stream of [...this.#streams]) stream.abortConnection();
+  }
+
+  #cancelTimer(): void {
+    if (this.#timer?.active() === true) this.#timer.cancel();
+    this.#timer = undefined;
   }
 
   /** @param why what whoever waits for it to listen is told */
@@ -151,6 +293,12 @@ export class Port implements IListeningPort, Closable, AsyncDisposable {
 
   /** The listener is closed. */
   #closed(): void {
+    if (this.#waits && this.#streams.size > 0) this.#state = 'draining';
+    else this.#finish();
+  }
+
+  /** The listener is closed, and no connection is waited for. */
+  #finish(): void {
     if (this.#factoryStarted) {
       this.#factoryStarted = false;
       try {
@@ -165,6 +313,8 @@ export class Port implements IListeningPort, Closable, AsyncDisposable {
   /** It does not listen, for the reason given. */
   #over(why: Failure): void {
     this.#state = 'closed';
+    this.#waits = false;
+    this.#cancelTimer();
     this.#home.closed(this);
     const stopped = this.#stopped;
     this.#stopped = [];
@@ -181,6 +331,10 @@ export class Port implements IListeningPort, Closable, AsyncDisposable {
     return this.stopListening().asPromise();
   }
 
+  get kind(): OpenKind {
+    return 'port';
+  }
+
   getHost(): Address {
     if (this.#address === undefined) {
       throw new NotListeningError(
@@ -191,8 +345,6 @@ export class Port implements IListeningPort, Closable, AsyncDisposable {
   }
 
   toString(): string {
-    const where =
-      this.#address ?? ('path' in this.#target ? this.#target.path : `port ${this.#target.port}`);
-    return `<Port ${this.#state} ${where}>`;
+    return `<Port ${this.#state} ${this.#address ?? this.#where()}>`;
   }
 }

@@ -10,48 +10,87 @@
  * 2. `#lose` is the one way out. It runs once; after it nothing is delivered.
  * 3. Nothing is delivered from inside a call of the user's: closing is always reported in a later turn.
  */
+import type { X509Certificate } from 'node:crypto';
 import { inspect } from 'node:util';
 import type { Address } from '../address.ts';
-import { ConnectionAborted, ConnectionDone, ConnectionLost, explain } from '../errors.ts';
+import {
+  ConnectionAborted,
+  ConnectionDone,
+  ConnectionLost,
+  explain,
+  PlaitError,
+  SSLError,
+} from '../errors.ts';
 import { Failure } from '../failure.ts';
 import type {
   IListeningPort,
   IProtocol,
   IPullProducer,
   IPushProducer,
-  ITCPTransport,
+  IReactorTime,
+  ITLSTransport,
+  StartTLSOptions,
 } from '../interfaces.ts';
 import type { Wire, WireEvents } from '../io/io.ts';
+import type { OpenKind } from '../inspect.ts';
 import { Logger } from '../log.ts';
-import { isHalfCloseableProtocol } from '../protocol.ts';
+import type { SlowCallbacks } from '../slow-callbacks.ts';
+import type { TLSWire } from '../io/tls.ts';
+import {
+  isBufferingProtocol,
+  isDrainableProtocol,
+  isHalfCloseableProtocol,
+  isHandshakeListener,
+} from '../protocol.ts';
+import type { ITLSContextFactory } from '../tls-settings.ts';
+import { secure, type Securing } from './tls.ts';
 
 const log = new Logger('plait.transport');
 
 /** A push producer is paused when more than this many bytes wait to be sent. */
 export const HIGH_WATER_MARK: number = 64 * 1024;
 
+const NOTHING = Buffer.alloc(0);
+
 /** What is closed when the reactor stops. */
 export interface Closable {
+  readonly kind: OpenKind;
   /** Ends it at once, for `reason`. */
   connectionLost(reason: Failure): void;
+  /** Which one it is. */
+  toString(): string;
 }
 
 /** Where a transport lives: a reactor, seen from below. */
 export interface Home {
   /** Calls `fn` when the events at hand have been reported. */
   soon(fn: () => void): void;
+  /** For what must be done in time; a home without it sets no times. */
+  readonly callLater?: IReactorTime['callLater'];
   /** To be closed when the reactor stops. */
   opened(thing: Closable): void;
   closed(thing: Closable): void;
   /** A port has come to listen. */
   listening(port: IListeningPort): void;
+  /** Why nothing can be begun: the reactor is cutting everything. Undefined at any other time. */
+  readonly cut?: Failure | undefined;
+  /** In debug mode: measures what is called. */
+  readonly slow?: SlowCallbacks | undefined;
 }
 
 /** One end of a connection. */
-export class Stream implements ITCPTransport, WireEvents, Closable {
+export class Stream implements ITLSTransport, WireEvents, Closable {
   readonly #home: Home;
-  readonly #wire: Wire;
-  readonly #onLost: ((reason: Failure) => void) | undefined;
+  readonly #side: 'client' | 'server';
+  /** What is written to: the wire that the connection was made with, or the TLS over it. */
+  #wire: Wire;
+  /** The lowest TLS, which is told what happens to the wire that the connection was made with. */
+  #lowestTLS: TLSWire | undefined;
+  /** The highest TLS: the one that is written to. */
+  #tls: TLSWire | undefined;
+  /** Takes back the times that were set for handshakes. */
+  #releaseTLS: (() => void) | undefined;
+  readonly #onLost: ((reason: Failure, stream: Stream) => void) | undefined;
   /** Undefined when there is nobody left to deliver to. */
   #protocol: IProtocol | undefined;
   #connected = true;
@@ -67,28 +106,43 @@ export class Stream implements ITCPTransport, WireEvents, Closable {
   #producerPaused = false;
   /** A turn in which the producer will be resumed has been asked for. */
   #prodding = false;
+  #paused = false;
+  /** The peer's end has been delivered. */
+  #peerEnded = false;
   #noDelay = true;
   #keepAlive = false;
 
   /**
    * @param onLost called last, after the protocol's `connectionLost`
+   * @param side which one this is in a handshake, unless `startTLS` is told to swap them
    */
-  constructor(home: Home, wire: Wire, onLost?: (reason: Failure) => void) {
+  constructor(
+    home: Home,
+    wire: Wire,
+    onLost?: (reason: Failure, stream: Stream) => void,
+    side: 'client' | 'server' = 'server',
+  ) {
     this.#home = home;
     this.#wire = wire;
     this.#onLost = onLost;
+    this.#side = side;
   }
 
   /**
    * Begins to deliver to `protocol`, and tells it that the connection is made. What that throws is logged, and the
    * connection stays open, as with Twisted.
+   *
+   * @param securing makes it a TLS connection from the first byte on
    */
-  begin(protocol: IProtocol): void {
+  begin(protocol: IProtocol, securing?: Securing): void {
+    const { slow } = this.#home;
     this.#protocol = protocol;
     this.#home.opened(this);
-    this.#wire.start(this);
+    this.#wire.start(slow === undefined ? this : slow.watch(this, protocol));
+    if (securing !== undefined) this.#beginTLS(securing);
     try {
-      protocol.makeConnection(this);
+      if (slow === undefined) protocol.makeConnection(this);
+      else slow.timeMethod(protocol, 'connectionMade', () => protocol.makeConnection(this));
     } catch (error) {
       log.failure('makeConnection failed', new Failure(error));
     }
@@ -104,6 +158,26 @@ export class Stream implements ITCPTransport, WireEvents, Closable {
   // ── From the wire ────────────────────────────────────────────────────────────────────────────────────────────────
 
   wireData(data: Buffer): void {
+    if (this.#lowestTLS === undefined) this.#deliver(data);
+    else this.#lowestTLS.wireData(data);
+  }
+
+  wireEnd(): void {
+    if (this.#lowestTLS === undefined) this.#deliverEnd();
+    else this.#lowestTLS.wireEnd();
+  }
+
+  wireDrained(): void {
+    if (this.#lowestTLS === undefined) this.#drained();
+    else this.#lowestTLS.wireDrained();
+  }
+
+  wireClosed(error?: Error): void {
+    if (this.#lowestTLS === undefined) this.#lose(new Failure(this.#whyClosed(error)));
+    else this.#lowestTLS.wireClosed(error);
+  }
+
+  #deliver(data: Buffer): void {
     if (this.#disconnecting || this.#protocol === undefined) return;
     try {
       this.#protocol.dataReceived(data);
@@ -112,7 +186,8 @@ export class Stream implements ITCPTransport, WireEvents, Closable {
     }
   }
 
-  wireEnd(): void {
+  #deliverEnd(): void {
+    this.#peerEnded = true;
     const protocol = this.#protocol;
     if (this.#disconnecting || protocol === undefined) return;
     if (!isHalfCloseableProtocol(protocol)) {
@@ -126,7 +201,7 @@ export class Stream implements ITCPTransport, WireEvents, Closable {
     }
   }
 
-  wireDrained(): void {
+  #drained(): void {
     if (this.#producer !== undefined) {
       if (!this.#streaming || this.#producerPaused) this.#prodSoon();
     } else {
@@ -134,13 +209,10 @@ export class Stream implements ITCPTransport, WireEvents, Closable {
     }
   }
 
-  wireClosed(error?: Error): void {
-    this.#lose(new Failure(this.#whyClosed(error)));
-  }
-
   #whyClosed(error: Error | undefined): Error {
     if (this.#aborting) return new ConnectionAborted();
     if (error === undefined) return new ConnectionDone();
+    if (error instanceof PlaitError) return error;
     const message = `connection to ${this.#wire.peer} was lost: ${explain(error)}`;
     return new ConnectionLost(message, { cause: error });
   }
@@ -200,6 +272,23 @@ export class Stream implements ITCPTransport, WireEvents, Closable {
     this.#home.soon(() => this.#finishIfSent());
   }
 
+  /**
+   * Its port stops, and wants it to come to an end: a protocol that has something to finish is told, else it is closed.
+   * Not to be called from inside a call of the user's.
+   */
+  drain(): void {
+    const protocol = this.#protocol;
+    if (this.#disconnecting || protocol === undefined || !isDrainableProtocol(protocol)) {
+      this.loseConnection();
+      return;
+    }
+    try {
+      protocol.connectionDraining();
+    } catch (error) {
+      this.#failed('connectionDraining', error);
+    }
+  }
+
   abortConnection(): void {
     if (!this.#connected || this.#aborting) return;
     this.#aborting = this.#disconnecting = true;
@@ -217,7 +306,8 @@ export class Stream implements ITCPTransport, WireEvents, Closable {
     if (
       !this.#connected ||
       this.#aborting ||
-      this.#producer !== undefined ||
+      // Once writing has ended, there is nothing that a producer could still add.
+      (this.#producer !== undefined && this.#writing !== 'ended') ||
       this.#wire.bufferedBytes > 0
     )
       return;
@@ -250,6 +340,7 @@ export class Stream implements ITCPTransport, WireEvents, Closable {
   #lose(reason: Failure): void {
     if (!this.#connected) return;
     this.#connected = false;
+    this.#releaseTLS?.();
     const producer = this.#producer;
     this.#producer = undefined;
     if (producer !== undefined) this.#guarded('stopProducing', () => producer.stopProducing());
@@ -259,7 +350,7 @@ export class Stream implements ITCPTransport, WireEvents, Closable {
     this.#protocol = undefined;
     if (protocol !== undefined)
       this.#guarded('connectionLost', () => protocol.connectionLost(reason));
-    this.#onLost?.(reason);
+    this.#onLost?.(reason, this);
   }
 
   #guarded(hook: string, call: () => void): void {
@@ -268,6 +359,78 @@ export class Stream implements ITCPTransport, WireEvents, Closable {
     } catch (error) {
       log.failure(`${hook} failed`, new Failure(error));
     }
+  }
+
+  // ── TLS ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  startTLS(contextFactory: ITLSContextFactory, options: StartTLSOptions = {}): void {
+    if (!this.#connected) return;
+    if (this.#disconnecting || this.#writing !== 'open' || this.#peerEnded) {
+      const why = this.#peerEnded ? 'the other side has ended it' : 'the connection is closing';
+      throw new SSLError(`cannot start TLS with ${this.#wire.peer}: ${why}`);
+    }
+    const { normal = true, early = NOTHING, handshakeTimeout } = options;
+    const other = this.#side === 'client' ? 'server' : 'client';
+    const protocol = this.#protocol;
+    const unread = isBufferingProtocol(protocol) ? protocol.takeUnread() : NOTHING;
+    const below = this.#tls;
+    const { wire, release } = secure(this.#home, this.#wire, {
+      contextFactory,
+      handshakeTimeout,
+      side: normal ? this.#side : other,
+      early: Buffer.concat([early, unread]),
+      secured: () => this.#secured(),
+    });
+    const releaseBelow = this.#releaseTLS;
+    this.#releaseTLS = () => {
+      releaseBelow?.();
+      release();
+    };
+    if (below === undefined) this.#lowestTLS = wire;
+    else below.start(wire);
+    if (this.#paused) {
+      // The handshake has to be read; it is what comes after it that waits.
+      wire.pause();
+      this.#wire.resume();
+    }
+    this.#wire = this.#tls = wire;
+    wire.start({
+      wireData: (data) => this.#deliver(data),
+      wireEnd: () => this.#deliverEnd(),
+      wireDrained: () => this.#drained(),
+      wireClosed: (error) => this.#lose(new Failure(this.#whyClosed(error))),
+    });
+  }
+
+  #beginTLS({ contextFactory, handshakeTimeout }: Securing): void {
+    try {
+      this.startTLS(contextFactory, { handshakeTimeout });
+    } catch (error) {
+      // Nothing may go out in the clear.
+      const reason = new Failure(error);
+      log.failure('a connection could not be secured', reason);
+      this.#disconnecting = true;
+      this.#writing = 'ended';
+      this.#home.soon(() => this.#lose(reason));
+    }
+  }
+
+  #secured(): void {
+    const protocol = this.#protocol;
+    if (this.#disconnecting || protocol === undefined || !isHandshakeListener(protocol)) return;
+    try {
+      protocol.handshakeCompleted();
+    } catch (error) {
+      this.#failed('handshakeCompleted', error);
+    }
+  }
+
+  getPeerCertificate(): X509Certificate | undefined {
+    return this.#tls?.certificate;
+  }
+
+  get negotiatedProtocol(): string | undefined {
+    return this.#tls?.protocol;
   }
 
   // ── Being fed by a producer ──────────────────────────────────────────────────────────────────────────────────────
@@ -337,11 +500,15 @@ export class Stream implements ITCPTransport, WireEvents, Closable {
   // ── Being a producer ─────────────────────────────────────────────────────────────────────────────────────────────
 
   pauseProducing(): void {
-    if (this.#connected && !this.#disconnecting) this.#wire.pause();
+    if (!this.#connected || this.#disconnecting) return;
+    this.#paused = true;
+    this.#wire.pause();
   }
 
   resumeProducing(): void {
-    if (this.#connected && !this.#disconnecting) this.#wire.resume();
+    if (!this.#connected || this.#disconnecting) return;
+    this.#paused = false;
+    this.#wire.resume();
   }
 
   stopProducing(): void {
@@ -358,6 +525,16 @@ export class Stream implements ITCPTransport, WireEvents, Closable {
 
   getHost(): Address {
     return this.#wire.host;
+  }
+
+  get kind(): OpenKind {
+    return 'connection';
+  }
+
+  toString(): string {
+    const state = !this.#connected ? 'lost' : this.#disconnecting ? 'closing' : 'open';
+    const whose = this.#protocol === undefined ? '' : ` for a ${this.#protocol.constructor.name}`;
+    return `<connection ${state} ${this.#wire.host} with ${this.#wire.peer}${whose}>`;
   }
 
   getPeer(): Address {
