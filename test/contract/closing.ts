@@ -7,7 +7,7 @@ import type { Test } from '../fixture.ts';
 import { type ConnectionStage, onBothSides } from './connection.ts';
 import type { Kind, Peer } from './kinds.ts';
 import { HalfCloser, Recorder } from './recorder.ts';
-import { needsReset, Rules } from './rules.ts';
+import { type Exception, needsReset, Rules } from './rules.ts';
 
 const MIB = 2 ** 20;
 
@@ -16,6 +16,9 @@ export function contract(t: Pick<Test, 'test'>, kind: Kind): void {
 }
 
 const rules = new Rules<ConnectionStage>();
+
+const farewell: Exception = ({ name }) =>
+  name === 'tls' ? 'a program that closes says so first, which is an end in order' : '';
 
 // ── Closing ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -310,6 +313,7 @@ rules.state(
       t.match((protocol.reason?.value as NodeJS.ErrnoException).code, /^(ECONNRESET|EPIPE)$/);
     }
   },
+  farewell,
 );
 
 rules.state('a connection that is paused when a write fails is lost at once', async (stage) => {
@@ -327,7 +331,7 @@ rules.state('a connection that is paused when a write fails is lost at once', as
     t.equal(each.events.at(-1), 'lost ConnectionLost');
   }
   t.equal(protocol.count, 0);
-});
+}, farewell);
 
 rules.state('REA-03: abortConnection drops what waits, and is felt as a reset', async (stage) => {
   const { t, world, kind } = stage;

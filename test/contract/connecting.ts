@@ -7,6 +7,7 @@ import {
   DNSLookupError,
   type Failure,
   type IConnector,
+  type IListeningPort,
   NotConnectingError,
   UNIXAddress,
   UserError,
@@ -217,7 +218,8 @@ rules.state(
     world.connect(server.address, factories[2]!).stopConnecting();
     await world.until(() => factories[0]!.built.length === 1);
     await world.until(() => factories[1]!.events.includes('stop'));
-    t.same(world.reactor.getDelayedCalls(), []);
+    await world.until(() => world.reactor.getDelayedCalls().length === 0);
+    t.pass('not even one for a handshake');
   },
 );
 
@@ -338,6 +340,62 @@ rules.state(
     t.same(connecting.events, ['start', 'connecting', 'failed ConnectionLost', 'stop']);
     t.ok(connecting.reason?.value instanceof ConnectionLost);
     await world.until(() => peer.ended || peer.closed);
+  },
+);
+
+rules.state(
+  'a factory that always wants another connection gets none once the reactor has stopped',
+  async ({ t, world }) => {
+    const server = await world.answer();
+    const again = (connector: IConnector) => connector.connect();
+    const eager = new RecordingFactory({ failed: again, lost: again });
+    const connector = world.connect(server.address, eager);
+    await world.until(() => eager.built.length === 1);
+    const refused = new RecordingFactory({ failed: again });
+    const dead = world.connect(await world.nobody(), refused);
+    await world.stop();
+    await world.settle();
+    t.same(eager.events, [
+      ...['start', 'connecting', 'build', 'lost ConnectionLost'],
+      ...['connecting', 'failed ConnectionLost', 'stop'],
+    ]);
+    t.match(eager.reason?.value.message, /the reactor has stopped/);
+    t.equal(connector.state, 'disconnected');
+    t.equal(refused.events.at(-1), 'stop');
+    t.equal(dead.state, 'disconnected');
+    t.same(world.reactor.getDelayedCalls(), []);
+    t.equal(server.count, 1);
+    eager.events.length = 0;
+    connector.connect();
+    await world.until(() => eager.events.includes('build') && server.count === 2);
+    t.equal(connector.state, 'connected', 'later it may connect again');
+  },
+);
+
+rules.state(
+  'what is begun while the reactor is cutting everything is cut too, or never begun',
+  async ({ t, world }) => {
+    const server = await world.answer();
+    const late = new RecordingFactory();
+    const given = new RecordingFactory();
+    const port: IListeningPort[] = [];
+    const factory = new RecordingFactory({
+      lost: () => {
+        world.connect(server.address, late);
+        world.connect(server.address, given).stopConnecting();
+        port.push(world.listen(new RecordingFactory()));
+      },
+    });
+    world.connect(server.address, factory);
+    await world.until(() => factory.built.length === 1);
+    await world.stop();
+    const error = await port[0]!.ready.asPromise().catch((error: unknown) => error as Error);
+    await world.settle();
+    t.same(late.events, ['start', 'connecting', 'failed ConnectionLost', 'stop']);
+    t.same(given.events, ['start', 'connecting', 'failed UserError', 'stop']);
+    t.match(`${port[0] as unknown}`, /^<Port closed /);
+    t.match((error as Error).name, /^(CannotListenError|Object)$/);
+    t.equal(server.count, 1);
   },
 );
 

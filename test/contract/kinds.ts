@@ -20,10 +20,14 @@ import {
   type IListeningPort,
   IPv4Address,
   IPv6Address,
+  PipeAddress,
   type IProtocolFactory,
   Reactor,
   UNIXAddress,
 } from 'plait';
+import { SimWorld } from './sim-world.ts';
+import { StdioWorld } from './stdio-world.ts';
+import { DuplexIO } from './duplex-io.ts';
 
 /** A kind of wire over a body. */
 export interface Kind {
@@ -38,9 +42,13 @@ export interface Kind {
   /** True if a port is bound in a later turn, not yet when `listenTCP` and its like return. */
   readonly bindsLater: boolean;
   /** The class of both ends' addresses. */
-  readonly address: typeof IPv4Address | typeof IPv6Address | typeof UNIXAddress;
+  readonly address: typeof IPv4Address | typeof IPv6Address | typeof UNIXAddress | typeof PipeAddress;
   /** What a connector fails with where nobody listens. */
   readonly refusal: typeof ConnectionRefusedError | typeof BadFileError;
+  /** True if what listens is a file, with a mode. */
+  readonly files?: boolean;
+  /** True if its connections are not made by ports and connectors: the rules about these are not for it. */
+  readonly unborn?: boolean;
   /** A new world. */
   open(): World;
 }
@@ -141,7 +149,7 @@ const PATIENCE = 20;
 /** Enough for whatever is under way on this machine. */
 const TURNS = 12;
 
-class NodePeer implements Peer {
+export class NodePeer implements Peer {
   readonly socket: Socket;
   readonly #chunks: Buffer[] = [];
   count = 0;
@@ -209,7 +217,7 @@ class NodePeer implements Peer {
   }
 }
 
-class NodeRawPort implements RawPort {
+export class NodeRawPort implements RawPort {
   readonly address: Address;
   readonly server: Server;
   readonly peers: NodePeer[] = [];
@@ -222,13 +230,15 @@ class NodeRawPort implements RawPort {
     this.address = address;
     server.on('connection', (socket) => {
       this.count++;
-      this.peers.push(world.keep(new NodePeer(socket, options)));
+      this.peers.push(world.keep(world.meet(socket, options)));
     });
   }
 
   async peer(): Promise<Peer> {
     await this.#world.until(() => this.peers.length > 0);
-    return this.peers.shift()!;
+    const peer = this.peers.shift()!;
+    await this.#world.until(() => this.#world.met(peer));
+    return peer;
   }
 
   close(): void {
@@ -237,9 +247,13 @@ class NodeRawPort implements RawPort {
 }
 
 abstract class NodeWorld implements World {
-  readonly reactor: Reactor = new Reactor();
+  readonly reactor: Reactor;
   readonly #peers: NodePeer[] = [];
   readonly #servers: Server[] = [];
+
+  constructor(reactor: Reactor = new Reactor()) {
+    this.reactor = reactor;
+  }
 
   abstract listen(factory: IProtocolFactory, at?: Address): IListeningPort;
   abstract connect(to: Address, factory: IClientFactory, options?: ConnectOptions): IConnector;
@@ -250,6 +264,16 @@ abstract class NodeWorld implements World {
   keep(peer: NodePeer): NodePeer {
     this.#peers.push(peer);
     return peer;
+  }
+
+  /** The peer for a connection that has come to a raw server. */
+  meet(socket: Socket, options: PeerOptions): NodePeer {
+    return new NodePeer(socket, options);
+  }
+
+  /** It can say something. */
+  met(_peer: NodePeer): boolean {
+    return true;
   }
 
   async call(to: Address, options: PeerOptions = {}): Promise<Peer> {
@@ -306,11 +330,11 @@ function turn(): Promise<void> {
   return new Promise((resolve) => setImmediate(resolve));
 }
 
-class TCPWorld extends NodeWorld {
+export class TCPWorld extends NodeWorld {
   readonly #host: string;
 
-  constructor(host: string) {
-    super();
+  constructor(host: string, reactor?: Reactor) {
+    super(reactor);
     this.#host = host;
   }
 
@@ -469,6 +493,44 @@ export const KINDS: readonly Kind[] = [
     bindsLater: true,
     address: UNIXAddress,
     refusal: BadFileError,
+    files: true,
     open: () => new UNIXWorld(),
+  },
+  {
+    name: 'duplex',
+    missing: '',
+    resets: true,
+    bindsLater: true,
+    address: IPv4Address,
+    refusal: ConnectionRefusedError,
+    open: () => new TCPWorld('127.0.0.1', new Reactor({ io: new DuplexIO() })),
+  },
+  {
+    name: 'stdio',
+    missing: process.platform === 'win32' ? 'Windows has no FIFOs' : '',
+    resets: false,
+    bindsLater: true,
+    address: PipeAddress,
+    refusal: ConnectionRefusedError,
+    unborn: true,
+    open: () => new StdioWorld(),
+  },
+  {
+    name: 'sim',
+    missing: '',
+    resets: true,
+    bindsLater: true,
+    address: IPv4Address,
+    refusal: ConnectionRefusedError,
+    open: () => new SimWorld({ level: 'ideal', latency: [0.0001, 0.004] }, false),
+  },
+  {
+    name: 'sim-unix',
+    missing: '',
+    resets: false,
+    bindsLater: true,
+    address: UNIXAddress,
+    refusal: BadFileError,
+    open: () => new SimWorld({ level: 'ideal', latency: [0.0001, 0.004] }, true),
   },
 ];

@@ -1,9 +1,11 @@
 /**
  * How incoming connections are born: a port, its factory, and what becomes of clients that come at odd moments.
  */
+import { randomBytes } from 'node:crypto';
 import { existsSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import {
   type CannotListenError,
+  type IDrainableProtocol,
   type IListeningPort,
   IPv4Address,
   type IProtocol,
@@ -11,7 +13,7 @@ import {
   UNIXAddress,
 } from 'plait';
 import type { Test } from '../fixture.ts';
-import { inet, type Kind, pathOf } from './kinds.ts';
+import { inet, type Kind, pathOf, type Peer, type PeerOptions } from './kinds.ts';
 import { Recorder, RecordingFactory, serving } from './recorder.ts';
 import { fail, logged, type Exception, needsReset, Rules, type Stage } from './rules.ts';
 
@@ -22,7 +24,10 @@ export function contract(t: Pick<Test, 'test'>, kind: Kind): void {
 const rules = new Rules<Stage>();
 
 const needsUNIX: Exception = ({ address }) =>
-  address === UNIXAddress ? '' : 'it is about the files of UNIX sockets';
+  address === UNIXAddress ? '' : 'it is about UNIX sockets';
+
+const needsFiles: Exception = ({ files }) =>
+  files === true ? '' : 'it is about the files of UNIX sockets';
 
 const needsIP: Exception = ({ address }) =>
   address === UNIXAddress ? 'it is about IP addresses' : '';
@@ -169,6 +174,193 @@ rules.state('a port can be disposed of', async ({ t, world }) => {
   await port.ready;
   await port[Symbol.asyncDispose]();
   t.same(factory.events, ['start', 'stop']);
+});
+
+// ── Stopping its connections ─────────────────────────────────────────────────────────────────────────────────────────
+
+/** Wants to finish, and says goodbye when it is let. */
+class Drainer extends Recorder implements IDrainableProtocol {
+  readonly #drain: (protocol: Drainer) => void;
+
+  constructor(drain: (protocol: Drainer) => void) {
+    super();
+    this.#drain = drain;
+  }
+
+  connectionDraining(): void {
+    this.events.push('draining');
+    this.#drain(this);
+  }
+}
+
+/** A port that has taken a connection for each of `protocols`, with their peers. */
+async function taken(
+  { world }: Stage,
+  protocols: readonly Recorder[],
+  options: PeerOptions = {},
+): Promise<{ port: IListeningPort; factory: RecordingFactory; peers: Peer[] }> {
+  const left = [...protocols];
+  const factory = new RecordingFactory({ build: () => left.shift()! });
+  const port = world.listen(factory);
+  await port.ready;
+  const peers: Peer[] = [];
+  for (const protocol of protocols) {
+    peers.push(await world.call(port.getHost(), options));
+    await world.until(() => protocol.events.includes('made'));
+  }
+  return { port, factory, peers };
+}
+
+rules.state('drained, its connections are closed once all is sent', async (stage) => {
+  const { t, world } = stage;
+  const protocols = [new Recorder(), new Recorder()];
+  const { port, factory, peers } = await taken(stage, protocols, { paused: true });
+  const sent = randomBytes(20_000_000);
+  for (const { transport } of protocols) transport.write(sent);
+  let stopped = false;
+  port.stopListening({ connections: 'drain' }).addCallback(() => (stopped = true));
+  await world.settle();
+  t.match((await world.call(port.getHost())).error, /^(ECONNREFUSED|ENOENT)$/);
+  t.equal(stopped, false, 'they are waited for');
+  t.same(factory.events, ['start', 'build', 'build'], 'and so is the factory’s end');
+  t.throws(() => port.startListening(), /the port is draining/);
+  t.match(`${port as unknown}`, /^<Port draining /);
+  for (const peer of peers) peer.resume();
+  await world.until(() => peers.every(({ ended }) => ended));
+  for (const peer of peers) {
+    t.ok(peer.bytes().equals(sent));
+    peer.end();
+  }
+  await world.until(() => stopped);
+  for (const { events } of protocols) t.same(events, ['made', 'lost ConnectionDone']);
+  t.same(factory.events, ['start', 'build', 'build', 'stop']);
+  t.same(world.reactor.getDelayedCalls(), [], 'no timer is left');
+});
+
+rules.state('drained, a protocol that wants to finish may do so', async (stage) => {
+  const { t, world } = stage;
+  const busy = new Drainer(({ transport }) => {
+    transport.write('nearly done, ');
+    world.reactor.callLater(0.01, () => {
+      transport.write('done');
+      transport.loseConnection();
+    });
+  });
+  const faulty = new Drainer(() => fail('not drained'));
+  const leaving = new Drainer(() => {});
+  const { port, factory, peers } = await taken(stage, [busy, faulty, leaving]);
+  leaving.transport.loseConnection();
+  const order: string[] = [];
+  const stopped = port.stopListening({ connections: 'drain' });
+  stopped.addCallback(() => order.push('stopped'));
+  void port.stopListening({ connections: 'drain' }).addCallback(() => order.push('stopped too'));
+  t.same(busy.events, ['made'], 'it is told in a turn of its own');
+  await world.until(() => peers[0]!.ended);
+  for (const peer of peers) peer.end();
+  await stopped;
+  t.equal(peers[0]!.text(), 'nearly done, done');
+  t.same(busy.events, ['made', 'draining', 'lost ConnectionDone'], 'it is told once');
+  t.same(faulty.events, ['made', 'draining', 'lost RangeError']);
+  t.same(leaving.events, ['made', 'lost ConnectionDone'], 'one that closes need not be told');
+  t.same(logged(), ['not drained']);
+  t.same(order, ['stopped', 'stopped too']);
+  t.equal(factory.events.at(-1), 'stop');
+  t.same(world.reactor.getDelayedCalls(), []);
+});
+
+rules.state('drained, those that take longer than the grace are aborted', async (stage) => {
+  const { t, world } = stage;
+  const protocol = new Drainer(() => {});
+  const { port } = await taken(stage, [protocol]);
+  for (const grace of [-1, NaN, Infinity])
+    t.throws(() => port.stopListening({ connections: 'drain', grace }), RangeError);
+  t.throws(() => port.stopListening({ connections: 'kept' as 'keep' }), {
+    name: 'RangeError',
+    message: 'connections must be "keep", "drain" or "abort", not "kept"',
+  });
+  t.match(`${port as unknown}`, /^<Port listening /, 'nothing has happened by then');
+  void port.stopListening({ connections: 'drain', grace: null });
+  t.same(world.reactor.getDelayedCalls(), [], 'for ever');
+  await world.settle();
+  t.same(protocol.events, ['made', 'draining']);
+  await port.stopListening({ connections: 'drain', grace: 0.01 });
+  t.same(protocol.events, ['made', 'draining', 'lost ConnectionAborted']);
+  t.same(world.reactor.getDelayedCalls(), []);
+});
+
+rules.state(
+  'aborted, its connections are cut, also those kept by an earlier stop',
+  async (stage) => {
+    const { t, world } = stage;
+    const protocols = [new Recorder(), new Recorder(), new Drainer(() => {})];
+    const { port, factory, peers } = await taken(stage, protocols, { paused: true });
+    protocols[0]!.transport.write(Buffer.allocUnsafe(5_000_000));
+    protocols[1]!.transport.loseConnection();
+    await port.stopListening();
+    t.equal(factory.events.at(-1), 'stop');
+    t.match(`${port as unknown}`, /^<Port closed /);
+    const stopped = port.stopListening({ connections: 'abort' });
+    t.equal(protocols[0]!.lost, false, 'it is not lost inside the call');
+    await Promise.all([stopped, port.stopListening()]);
+    t.same(protocols[0]!.events, ['made', 'lost ConnectionAborted']);
+    t.match(protocols[1]!.events.join(), /^made,lost Connection(Aborted|Done)$/);
+    t.same(protocols[2]!.events, ['made', 'lost ConnectionAborted']);
+    t.equal(factory.events.filter((event) => event === 'stop').length, 1);
+    for (const peer of peers) peer.resume();
+    await world.until(() => peers.every((peer) => peer.ended || peer.closed));
+    await port.stopListening({ connections: 'abort' });
+    port.startListening();
+    await port.ready;
+    t.equal(factory.events.at(-1), 'start', 'it may listen again');
+  },
+);
+
+rules.state('drained or aborted, it need not have connections, nor listen', async (stage) => {
+  const { t, world } = stage;
+  for (const connections of ['drain', 'abort'] as const) {
+    const { port, factory, peers } = await taken(stage, [new Recorder()]);
+    peers[0]!.end();
+    await world.until(() => factory.built[0]!.lost);
+    await port.stopListening({ connections });
+    t.same(factory.events, ['start', 'build', 'stop']);
+    port.startListening();
+    await port.stopListening({ connections });
+    await port.stopListening({ connections });
+    t.same(factory.events, ['start', 'build', 'stop']);
+  }
+  t.same(world.reactor.getDelayedCalls(), []);
+});
+
+rules.state('a port is drained inside a hook of its own connection', async (stage) => {
+  const { t, world } = stage;
+  let stopped = false;
+  const protocol: Drainer = new Drainer(({ transport }) => transport.loseConnection());
+  const asker = new Recorder({
+    data: () => {
+      void port.stopListening({ connections: 'drain' }).addCallback(() => (stopped = true));
+    },
+  });
+  const { port, peers } = await taken(stage, [protocol, asker]);
+  peers[1]!.say('stop');
+  await world.until(() => peers.every(({ ended }) => ended));
+  for (const peer of peers) peer.end();
+  await world.until(() => stopped);
+  t.same(protocol.events, ['made', 'draining', 'lost ConnectionDone']);
+  t.same(asker.events, ['made', 'data', 'lost ConnectionDone']);
+});
+
+rules.state('a port that drains when the reactor stops is over at once', async (stage) => {
+  const { t, world } = stage;
+  const protocol = new Drainer(() => {});
+  const { port, factory } = await taken(stage, [protocol]);
+  let stopped = false;
+  void port.stopListening({ connections: 'drain' }).addCallback(() => (stopped = true));
+  await world.settle();
+  await world.stop();
+  t.equal(stopped, true);
+  t.same(protocol.events, ['made', 'draining', 'lost ConnectionLost']);
+  t.equal(factory.events.at(-1), 'stop');
+  t.same(world.reactor.getDelayedCalls(), []);
 });
 
 // ── Not listening ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -459,7 +651,7 @@ rules.state(
       t.equal(existsSync(path), false);
     }
   },
-  needsUNIX,
+  needsFiles,
 );
 
 rules.state(
@@ -480,19 +672,24 @@ rules.state(
     await port.ready;
     t.ok(existsSync(brim));
   },
-  needsUNIX,
+  needsFiles,
 );
 
 rules.state(
-  'a file that is taken away before its mode is set is CannotListenError',
+  'REA-28: in the end its file is removed only if it is still the one that was put there',
   async ({ t, world }) => {
     const path = pathOf(await world.nobody());
     const port = world.listen(new RecordingFactory(), new UNIXAddress(path));
-    rmSync(path, { force: true });
-    const error = await failureOf(port);
-    t.equal(error?.code, 'ENOENT');
+    await port.ready;
+    rmSync(path);
+    const other = world.listen(new RecordingFactory(), new UNIXAddress(path));
+    await other.ready;
+    await port.stopListening();
+    t.ok(statSync(path).isSocket(), 'it is somebody else’s by now');
+    rmSync(path);
+    await other.stopListening();
   },
-  needsUNIX,
+  needsFiles,
 );
 
 rules.state(

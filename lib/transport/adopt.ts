@@ -1,0 +1,56 @@
+/**
+ * How a connection is born that somebody else has made, and whose descriptor the process was given. (To adopt a
+ * listening socket is the business of `listen`.) Twisted: `Server._fromConnectedSocket` of `twisted.internet.tcp`.
+ */
+import { UnsupportedAddressFamily, UnsupportedSocketType } from '../errors.ts';
+import type { AddressFamily, IProtocol, IProtocolFactory, ITransport } from '../interfaces.ts';
+import type { IO } from '../io/io.ts';
+import { type Home, Stream } from './stream.ts';
+
+const FAMILIES: readonly string[] = ['AF_INET', 'AF_INET6', 'AF_UNIX'] satisfies AddressFamily[];
+
+/**
+ * Throws for what can be no descriptor, or no family, before anything has happened.
+ *
+ * @throws RangeError, UnsupportedAddressFamily
+ */
+export function checkAdoptable(fd: number, family: AddressFamily): void {
+  if (!Number.isInteger(fd) || fd < 0 || fd > 2 ** 31 - 1)
+    throw new RangeError(`a descriptor is a whole number from 0, not ${String(fd)}`);
+  if (!FAMILIES.includes(family)) {
+    throw new UnsupportedAddressFamily(
+      `a stream socket's family is ${FAMILIES.join(', ')}, not ${JSON.stringify(family)}`,
+    );
+  }
+}
+
+/**
+ * Makes the connected socket `fd` the connection of a protocol that `factory` builds. The descriptor is closed where
+ * that fails, unless it is no open socket.
+ *
+ * @throws what `buildProtocol` throws, and as `IReactorSocket` says
+ */
+export function adoptConnection(
+  home: Home,
+  io: IO,
+  fd: number,
+  family: AddressFamily,
+  factory: IProtocolFactory,
+): ITransport {
+  checkAdoptable(fd, family);
+  const wire = io.adoptConnection?.(fd, family);
+  if (wire === undefined)
+    throw new UnsupportedSocketType(`the body ${io.name} can adopt no sockets`);
+  let protocol: IProtocol | null | undefined;
+  try {
+    protocol = factory.buildProtocol(wire.peer);
+  } catch (error) {
+    wire.destroy();
+    throw error;
+  }
+  const stream = new Stream(home, wire);
+  // A function that returns nothing refuses too, as in Python.
+  if (protocol == null) stream.refuse();
+  else stream.begin(protocol);
+  return stream;
+}
