@@ -1,159 +1,36 @@
 /**
  * Endpoints from descriptions, as a program's options and configuration files give them: `tcp:8000`,
- * `tcp:host=example.org:port=80:timeout=5`, `unix:/run/clamd.ctl`. A colon separates arguments, `name=` names one, and
- * a backslash takes the meaning away from the character behind it. Twisted: `serverFromString` and `clientFromString`
- * of `twisted.internet.endpoints`.
+ * `tcp:host=example.org:port=80:timeout=5`, `unix:/run/clamd.ctl`. How they are written is in `endpoint-description`.
+ * Twisted: `serverFromString` and `clientFromString` of `twisted.internet.endpoints`.
  */
+import { clientCredentials, serverCredentials } from './endpoint-credentials.ts';
+import type { EndpointArguments } from './endpoint-description.ts';
 import {
-  TCP4ClientEndpoint,
+  type ClientEndpointReactor,
+  type IStreamClientEndpointStringParser,
+  type IStreamServerEndpointStringParser,
+  Parsers,
+  type ServerEndpointReactor,
+} from './endpoint-plugins.ts';
+import {
+  AdoptedStreamServerEndpoint,
   TCP4ServerEndpoint,
+  TCP6ServerEndpoint,
   UNIXClientEndpoint,
   UNIXServerEndpoint,
 } from './endpoints.ts';
+import { HostnameEndpoint } from './hostname-endpoint.ts';
 import type {
-  IReactorTCP,
-  IReactorUNIX,
+  AddressFamily,
+  IReactorSocket,
+  IReactorSSL,
+  IReactorStandardIO,
   IStreamClientEndpoint,
   IStreamServerEndpoint,
 } from './interfaces.ts';
-
-/** Longer descriptions are refused. */
-const LONGEST = 16 * 1024;
-
-/** One argument, and where it begins. */
-interface Argument {
-  readonly value: string;
-  readonly at: number;
-}
-
-/** The arguments of a description, taken one by one; what is left in the end is a mistake. */
-class Arguments {
-  readonly #description: string;
-  readonly #positional: Argument[];
-  readonly #named: Map<string, Argument>;
-
-  constructor(description: string, positional: Argument[], named: Map<string, Argument>) {
-    this.#description = description;
-    this.#positional = positional;
-    this.#named = named;
-  }
-
-  /** The argument of that name; or else, where `positional`, the next one without a name. */
-  #take(name: string, positional = false): Argument | undefined {
-    const argument = this.#named.get(name);
-    this.#named.delete(name);
-    return argument ?? (positional ? this.#positional.shift() : undefined);
-  }
-
-  #takeNeeded(name: string): Argument {
-    const argument = this.#take(name, true);
-    if (argument === undefined)
-      throw unusable(this.#description, this.#description.length, `there is no ${name}`);
-    return argument;
-  }
-
-  text(name: string): string | undefined {
-    return this.#take(name)?.value;
-  }
-
-  /** What must be there, by its name or without. */
-  needed(name: string): string {
-    return this.#takeNeeded(name).value;
-  }
-
-  /** What must be there, as a whole number. */
-  neededInteger(name: string): number {
-    return this.#integer(name, this.#takeNeeded(name), 10);
-  }
-
-  /** A whole number, in digits of `base` only. */
-  integer(name: string, base: 8 | 10 = 10): number | undefined {
-    const argument = this.#take(name);
-    return argument === undefined ? undefined : this.#integer(name, argument, base);
-  }
-
-  #integer(name: string, { value, at }: Argument, base: 8 | 10): number {
-    const digits = base === 8 ? /^[0-7]{1,6}$/ : /^[0-9]{1,9}$/;
-    if (!digits.test(value)) throw this.#error(at, `${name} is no whole number`, value);
-    return Number.parseInt(value, base);
-  }
-
-  /** Seconds, as in `30` or `0.5`. */
-  seconds(name: string): number | undefined {
-    const argument = this.#take(name);
-    if (argument === undefined) return undefined;
-    const { value, at } = argument;
-    if (!/^[0-9]{1,9}(\.[0-9]{1,9})?$/.test(value))
-      throw this.#error(at, `${name} is no number of seconds`, value);
-    return Number(value);
-  }
-
-  /** SyntaxError if an argument was not asked for. */
-  end(): void {
-    for (const [name, { at }] of this.#named)
-      throw this.#error(at, 'there is no argument of this name', name);
-    for (const { value, at } of this.#positional)
-      throw this.#error(at, 'there is one argument too many', value);
-  }
-
-  #error(at: number, what: string, value: string): SyntaxError {
-    return unusable(this.#description, at, `${what}: ${JSON.stringify(shortened(value))}`);
-  }
-}
-
-function shortened(text: string): string {
-  return text.length <= 200 ? text : `${text.slice(0, 200)}…`;
-}
-
-function unusable(description: string, at: number, what: string): SyntaxError {
-  return new SyntaxError(
-    `cannot use the endpoint description ${JSON.stringify(shortened(description))}: at position ${at}, ${what}`,
-  );
-}
-
-/** Cuts a description into its kind and arguments; SyntaxError says where it cannot be understood. */
-function parse(description: string): { kind: string; args: Arguments } {
-  if (typeof description !== 'string') {
-    throw new TypeError(`an endpoint description is a string, not ${typeof description}`);
-  }
-  const bad = (at: number, what: string): SyntaxError => unusable(description, at, what);
-  if (description.length > LONGEST)
-    throw bad(LONGEST, `it goes on: ${LONGEST} characters are the most`);
-  const positional: Argument[] = [];
-  const named = new Map<string, Argument>();
-  let value = '';
-  let name: string | undefined;
-  let begin = 0;
-  const finish = (next: number): void => {
-    if (name === undefined) positional.push({ value, at: begin });
-    else if (named.has(name)) throw bad(begin, `${JSON.stringify(shortened(name))} is given twice`);
-    else named.set(name, { value, at: begin });
-    value = '';
-    name = undefined;
-    begin = next;
-  };
-  for (let at = 0; at < description.length; at++) {
-    const c = description.charAt(at);
-    if (c === '\\') {
-      at++;
-      if (at === description.length) throw bad(at - 1, 'a backslash ends it');
-      value += description.charAt(at);
-    } else if (c === ':') {
-      finish(at + 1);
-    } else if (c === '=' && name === undefined) {
-      name = value;
-      value = '';
-    } else {
-      value += c;
-    }
-  }
-  finish(description.length);
-  const kind = positional.shift()?.value.toLowerCase() ?? '';
-  return { kind, args: new Arguments(description, positional, named) };
-}
-
-type Server = (reactor: IReactorTCP & IReactorUNIX, args: Arguments) => IStreamServerEndpoint;
-type Client = (reactor: IReactorTCP & IReactorUNIX, args: Arguments) => IStreamClientEndpoint;
+import { StandardIOEndpoint } from './stdio.ts';
+import { ListenFDs } from './systemd.ts';
+import { SSL4ServerEndpoint, wrapClientTLS } from './tls-endpoints.ts';
 
 /** What is defined of an object of options. */
 function given<T extends object>(options: T): { [K in keyof T]?: Exclude<T[K], undefined> } {
@@ -162,99 +39,202 @@ function given<T extends object>(options: T): { [K in keyof T]?: Exclude<T[K], u
   ) as never;
 }
 
-const SERVERS = new Map<string, Server>([
-  [
-    'tcp',
-    (reactor, args) => {
-      const port = args.neededInteger('port');
-      const options = given({
-        interface: args.text('interface'),
-        backlog: args.integer('backlog'),
-      });
-      args.end();
-      return new TCP4ServerEndpoint(reactor, port, options);
+/** The options that all places to listen at over TCP share. */
+function listenOptions(args: EndpointArguments) {
+  return given({ interface: args.text('interface'), backlog: args.integer('backlog') });
+}
+
+/** The options that all ways to connect over TCP share. */
+function connectOptions(args: EndpointArguments) {
+  const host = args.text('bindAddress');
+  return given({
+    timeout: args.seconds('timeout'),
+    bindAddress: host === undefined ? undefined : { host },
+  });
+}
+
+/** The reactor, if it has the method that a kind of endpoint needs. */
+function supporting<I>(reactor: object, method: keyof I & string, kind: string): I {
+  if (typeof (reactor as I)[method] !== 'function') {
+    throw new TypeError(`the reactor has no ${method}, which ${kind}: needs`);
+  }
+  return reactor as I;
+}
+
+function isFamily(family: string): family is AddressFamily {
+  return family === 'AF_INET' || family === 'AF_INET6' || family === 'AF_UNIX';
+}
+
+const servers = new Parsers<IStreamServerEndpointStringParser>('listen at', [
+  {
+    prefix: 'tcp',
+    parseStreamServer: (reactor, args) =>
+      new TCP4ServerEndpoint(reactor, args.neededInteger('port'), listenOptions(args)),
+  },
+  {
+    prefix: 'tcp6',
+    parseStreamServer: (reactor, args) =>
+      new TCP6ServerEndpoint(reactor, args.neededInteger('port'), listenOptions(args)),
+  },
+  {
+    prefix: 'unix',
+    parseStreamServer: (reactor, args) =>
+      new UNIXServerEndpoint(
+        reactor,
+        args.needed('address'),
+        given({
+          mode: args.integer('mode', 8),
+          backlog: args.integer('backlog'),
+          wantPID: args.flag('lockfile') ?? true,
+        }),
+      ),
+  },
+  {
+    prefix: 'ssl',
+    parseStreamServer: (reactor, args) =>
+      new SSL4ServerEndpoint(
+        supporting<IReactorSSL>(reactor, 'listenSSL', 'ssl'),
+        args.neededInteger('port'),
+        serverCredentials(args),
+        listenOptions(args),
+      ),
+  },
+  {
+    prefix: 'systemd',
+    parseStreamServer: (reactor, args) => {
+      const family = `AF_${args.needed('domain')}`;
+      if (!isFamily(family)) {
+        throw args.bad('domain', 'domain is one of INET, INET6 and UNIX', family.slice(3));
+      }
+      const name = args.text('name');
+      const which = name ?? args.neededInteger('index');
+      return new AdoptedStreamServerEndpoint(
+        supporting<IReactorSocket>(reactor, 'adoptStreamPort', 'systemd'),
+        ListenFDs.fromEnvironment().descriptor(which),
+        family,
+      );
     },
-  ],
-  [
-    'unix',
-    (reactor, args) => {
-      const path = args.needed('address');
-      const options = given({
-        mode: args.integer('mode', 8),
-        backlog: args.integer('backlog'),
-      });
-      args.end();
-      return new UNIXServerEndpoint(reactor, path, options);
+  },
+  {
+    prefix: 'stdio',
+    parseStreamServer: (reactor, args) => {
+      args.none();
+      return new StandardIOEndpoint(supporting<IReactorStandardIO>(reactor, 'standardIO', 'stdio'));
     },
-  ],
+  },
 ]);
 
-const CLIENTS = new Map<string, Client>([
-  [
-    'tcp',
-    (reactor, args) => {
+const clients = new Parsers<IStreamClientEndpointStringParser>('connect to', [
+  {
+    prefix: 'tcp',
+    parseStreamClient(reactor, args) {
+      const host = args.needed('host');
+      return new HostnameEndpoint(reactor, host, args.neededInteger('port'), connectOptions(args));
+    },
+  },
+  {
+    prefix: 'unix',
+    parseStreamClient: (reactor, args) =>
+      new UNIXClientEndpoint(
+        reactor,
+        args.needed('path'),
+        given({ timeout: args.seconds('timeout'), checkPID: args.flag('lockfile') }),
+      ),
+  },
+  {
+    prefix: 'ssl',
+    parseStreamClient(reactor, args) {
       const host = args.needed('host');
       const port = args.neededInteger('port');
-      const bindHost = args.text('bindAddress');
-      const options = given({
-        timeout: args.seconds('timeout'),
-        bindAddress: bindHost === undefined ? undefined : { host: bindHost },
+      const credentials = clientCredentials(args.text('hostname') ?? host, args, {
+        certificate: 'certKey',
+        trust: 'caCertsDir',
       });
-      args.end();
-      return new TCP4ClientEndpoint(reactor, host, port, options);
+      return wrapClientTLS(
+        credentials,
+        new HostnameEndpoint(reactor, host, port, connectOptions(args)),
+      );
     },
-  ],
-  [
-    'unix',
-    (reactor, args) => {
-      const path = args.needed('path');
-      const options = given({ timeout: args.seconds('timeout') });
-      args.end();
-      return new UNIXClientEndpoint(reactor, path, options);
+  },
+  {
+    prefix: 'tls',
+    parseStreamClient(reactor, args) {
+      const host = args.needed('host');
+      const port = args.neededInteger('port');
+      const credentials = clientCredentials(host, args, {
+        certificate: 'certificate',
+        trust: 'trustRoots',
+      });
+      const through = args.text('endpoint');
+      return wrapClientTLS(
+        credentials,
+        through === undefined
+          ? new HostnameEndpoint(reactor, host, port, connectOptions(args))
+          : clientFromString(reactor, through),
+      );
     },
-  ],
+  },
 ]);
 
 /**
- * A place to listen at: `tcp:PORT[:interface=…][:backlog=…]`, `unix:PATH[:mode=660][:backlog=…]`.
+ * A place to listen at, by its description. Each begins with its kind; arguments in brackets may be left out, and those
+ * before the brackets may be given by their names:
  *
- * @throws SyntaxError if the description cannot be understood
+ * - `tcp:PORT[:interface=…][:backlog=…]`, and `tcp6:` for IPv6;
+ * - `ssl:PORT[:privateKey=FILE][:certKey=FILE][:extraCertChain=FILE][:dhParameters=FILE][:interface=…][:backlog=…]`;
+ * - `unix:ADDRESS[:mode=660][:backlog=…][:lockfile=0]`;
+ * - `systemd:DOMAIN:INDEX` or `systemd:DOMAIN:name=…`, where the domain is INET, INET6 or UNIX; `stdio:`;
+ * - those that were registered.
+ *
+ * @throws EndpointSyntaxError if the description cannot be understood, CertificateError for files that it names,
+ *   InvalidAddressError if no such socket was handed over
  */
 export function serverFromString(
-  reactor: IReactorTCP & IReactorUNIX,
+  reactor: ServerEndpointReactor,
   description: string,
 ): IStreamServerEndpoint {
-  return lookUp(SERVERS, description, 'listen at')(reactor);
+  return servers.parse(description, (parser, args) => parser.parseStreamServer(reactor, args));
 }
 
 /**
- * A place to connect to: `tcp:HOST:PORT[:timeout=…][:bindAddress=…]`, `unix:PATH[:timeout=…]`.
+ * A place to connect to, by its description:
  *
- * @throws SyntaxError if the description cannot be understood
+ * - `tcp:HOST:PORT[:timeout=…][:bindAddress=…]`, a {@link HostnameEndpoint};
+ * - `tls:HOST:PORT[:timeout=…][:bindAddress=…][:certificate=FILE][:privateKey=FILE][:trustRoots=PATH][:endpoint=…]`,
+ *   the same with TLS, or TLS over what another description stands for;
+ * - `ssl:HOST:PORT[:timeout=…][:bindAddress=…][:certKey=FILE][:privateKey=FILE][:caCertsDir=PATH][:hostname=…]`;
+ * - `unix:PATH[:timeout=…][:lockfile=1]`;
+ * - those that were registered.
+ *
+ * @throws EndpointSyntaxError if the description cannot be understood, CertificateError for files that it names
  */
 export function clientFromString(
-  reactor: IReactorTCP & IReactorUNIX,
+  reactor: ClientEndpointReactor,
   description: string,
 ): IStreamClientEndpoint {
-  return lookUp(CLIENTS, description, 'connect to')(reactor);
+  return clients.parse(description, (parser, args) => parser.parseStreamClient(reactor, args));
 }
 
-function lookUp<E>(
-  kinds: Map<string, (reactor: IReactorTCP & IReactorUNIX, args: Arguments) => E>,
-  description: string,
-  purpose: string,
-): (reactor: IReactorTCP & IReactorUNIX) => E {
-  const { kind, args } = parse(description);
-  const make = kinds.get(kind);
-  if (make === undefined) {
-    throw new SyntaxError(
-      `cannot ${purpose} ${JSON.stringify(shortened(description))}: there is no kind ${JSON.stringify(shortened(kind))} at position 0, only ${[...kinds.keys()].join(', ')}`,
-    );
-  }
-  return (reactor) => make(reactor, args);
+/**
+ * Has descriptions that begin with the parser's prefix understood by `serverFromString`, until the function that is
+ * returned is called.
+ *
+ * @throws EndpointPrefixTaken if there is a parser for the prefix, RangeError for what can be none
+ */
+export function registerServerEndpointParser(
+  parser: IStreamServerEndpointStringParser,
+): () => void {
+  return servers.register(parser);
 }
 
-/** `text` with backslashes where a description would take a character for its own. */
-export function quoteStringArgument(text: string): string {
-  return text.replace(/[\\:=]/g, '\\$&');
+/**
+ * Has descriptions that begin with the parser's prefix understood by `clientFromString`, until the function that is
+ * returned is called.
+ *
+ * @throws EndpointPrefixTaken if there is a parser for the prefix, RangeError for what can be none
+ */
+export function registerClientEndpointParser(
+  parser: IStreamClientEndpointStringParser,
+): () => void {
+  return clients.register(parser);
 }

@@ -4,22 +4,26 @@
  */
 import type { Address } from './address.ts';
 import { Deferred } from './defer.ts';
-import { ConnectingCancelledError, NoProtocol } from './errors.ts';
+import { AlreadyListened, ConnectingCancelledError, NoProtocol } from './errors.ts';
 import { Failure } from './failure.ts';
 import type {
+  AddressFamily,
+  ConnectUNIXOptions,
   IClientFactory,
   IConnector,
   IListeningPort,
   IProtocol,
   IProtocolFactory,
+  IReactorSocket,
   IReactorTCP,
   IReactorUNIX,
   IStreamClientEndpoint,
   IStreamServerEndpoint,
   ITransport,
+  ListenUNIXOptions,
   Seconds,
 } from './interfaces.ts';
-import { isHalfCloseableProtocol } from './protocol.ts';
+import { isBufferingProtocol, isHalfCloseableProtocol, isHandshakeListener } from './protocol.ts';
 
 /** Passes everything on to the protocol it stands for, and tells when that has been made a connection. */
 class Announcer implements IProtocol {
@@ -27,10 +31,15 @@ class Announcer implements IProtocol {
   readonly #made: (error?: Error) => void;
   declare readonly readConnectionLost?: () => void;
   declare readonly writeConnectionLost?: () => void;
+  declare readonly handshakeCompleted?: () => void;
+  declare readonly takeUnread?: () => Buffer;
 
   constructor(protocol: IProtocol, made: (error?: Error) => void) {
     this.#protocol = protocol;
     this.#made = made;
+    if (isHandshakeListener(protocol))
+      this.handshakeCompleted = () => protocol.handshakeCompleted();
+    if (isBufferingProtocol(protocol)) this.takeUnread = () => protocol.takeUnread();
     if (isHalfCloseableProtocol(protocol)) {
       this.readConnectionLost = () => protocol.readConnectionLost();
       this.writeConnectionLost = () => protocol.writeConnectionLost();
@@ -46,6 +55,11 @@ class Announcer implements IProtocol {
       return;
     }
     this.#made();
+  }
+
+  /** For messages: whom it stands for. */
+  get wrappedProtocol(): IProtocol {
+    return this.#protocol;
   }
 
   connectionMade(): void {
@@ -124,7 +138,7 @@ class ConnectOnce<P extends IProtocol> implements IClientFactory {
 }
 
 /** Runs `start` with a factory that fires the Deferred; what `start` throws makes it fail. */
-function connectOnce<P extends IProtocol>(
+export function connectOnce<P extends IProtocol>(
   factory: IProtocolFactory<P>,
   start: (factory: IClientFactory) => IConnector,
 ): Deferred<P> {
@@ -138,7 +152,7 @@ function connectOnce<P extends IProtocol>(
 }
 
 /** Fires with the port that `start` made, once it listens; what `start` throws makes it fail. */
-function listening(start: () => IListeningPort): Deferred<IListeningPort> {
+export function listening(start: () => IListeningPort): Deferred<IListeningPort> {
   try {
     const port = start();
     const ready = new Deferred<IListeningPort>(() => void port.stopListening());
@@ -177,10 +191,10 @@ export interface TCPServerOptions {
  */
 export class TCP4ServerEndpoint implements IStreamServerEndpoint {
   readonly #reactor: IReactorTCP;
-  readonly #port: number;
+  readonly #port: number | string;
   readonly #options: TCPServerOptions;
 
-  constructor(reactor: IReactorTCP, port: number, options: TCPServerOptions = {}) {
+  constructor(reactor: IReactorTCP, port: number | string, options: TCPServerOptions = {}) {
     this.#reactor = reactor;
     this.#port = port;
     this.#options = options;
@@ -193,17 +207,13 @@ export class TCP4ServerEndpoint implements IStreamServerEndpoint {
 
 /** Listens on a TCP port over IPv6, and for IPv4 clients too where the system allows it. */
 export class TCP6ServerEndpoint extends TCP4ServerEndpoint {
-  constructor(reactor: IReactorTCP, port: number, options: TCPServerOptions = {}) {
+  constructor(reactor: IReactorTCP, port: number | string, options: TCPServerOptions = {}) {
     super(reactor, port, { interface: '::', ...options });
   }
 }
 
 /** Options of UNIX server endpoints. */
-export interface UNIXServerOptions {
-  readonly backlog?: number;
-  /** The permissions of the socket's file. Default: 0o666. */
-  readonly mode?: number;
-}
+export type UNIXServerOptions = ListenUNIXOptions;
 
 /** Listens on a UNIX socket. */
 export class UNIXServerEndpoint implements IStreamServerEndpoint {
@@ -222,6 +232,33 @@ export class UNIXServerEndpoint implements IStreamServerEndpoint {
   }
 }
 
+/**
+ * Listens on a bound socket that the process was given. Its descriptor is the endpoint's from then on: it can listen
+ * once, and fails with AlreadyListened after that.
+ */
+export class AdoptedStreamServerEndpoint implements IStreamServerEndpoint {
+  readonly #reactor: IReactorSocket;
+  readonly #fd: number;
+  readonly #family: AddressFamily;
+  #listened = false;
+
+  constructor(reactor: IReactorSocket, fd: number, family: AddressFamily) {
+    this.#reactor = reactor;
+    this.#fd = fd;
+    this.#family = family;
+  }
+
+  listen(factory: IProtocolFactory): Deferred<IListeningPort> {
+    return listening(() => {
+      if (this.#listened)
+        throw new AlreadyListened(`cannot listen on descriptor ${this.#fd} again`);
+      const port = this.#reactor.adoptStreamPort(this.#fd, this.#family, factory);
+      this.#listened = true;
+      return port;
+    });
+  }
+}
+
 /** Options of TCP client endpoints. */
 export interface TCPClientOptions {
   /** Seconds until an attempt fails with TimeoutError; null for never. Default: 30. */
@@ -234,10 +271,15 @@ export interface TCPClientOptions {
 export class TCP4ClientEndpoint implements IStreamClientEndpoint {
   readonly #reactor: IReactorTCP;
   readonly #host: string;
-  readonly #port: number;
+  readonly #port: number | string;
   readonly #options: TCPClientOptions;
 
-  constructor(reactor: IReactorTCP, host: string, port: number, options: TCPClientOptions = {}) {
+  constructor(
+    reactor: IReactorTCP,
+    host: string,
+    port: number | string,
+    options: TCPClientOptions = {},
+  ) {
     this.#reactor = reactor;
     this.#host = host;
     this.#port = port;
@@ -258,10 +300,9 @@ export class TCP6ClientEndpoint extends TCP4ClientEndpoint {}
 export class UNIXClientEndpoint implements IStreamClientEndpoint {
   readonly #reactor: IReactorUNIX;
   readonly #path: string;
-  readonly #options: { readonly timeout?: Seconds };
+  readonly #options: ConnectUNIXOptions;
 
-  /** @param options.timeout seconds until an attempt fails with TimeoutError; default: 30 */
-  constructor(reactor: IReactorUNIX, path: string, options: { readonly timeout?: Seconds } = {}) {
+  constructor(reactor: IReactorUNIX, path: string, options: ConnectUNIXOptions = {}) {
     this.#reactor = reactor;
     this.#path = path;
     this.#options = options;

@@ -1,0 +1,185 @@
+/**
+ * What endpoint descriptions are made of: a colon separates arguments, `name=` names one, and a backslash takes the
+ * meaning away from the character behind it. Which arguments there are, the parser of each kind says. Twisted:
+ * `_parse` and `quoteStringArgument` of `twisted.internet.endpoints`.
+ */
+import { EndpointSyntaxError } from './errors.ts';
+import type { Seconds } from './interfaces.ts';
+
+/** Longer descriptions are refused. */
+const LONGEST = 16 * 1024;
+
+/** One argument, and where it begins. */
+interface Argument {
+  readonly value: string;
+  readonly at: number;
+}
+
+/**
+ * The arguments of a description, which a parser takes one by one. What it leaves is refused as a mistake, so a parser
+ * need not look for arguments that it does not know. Each method throws EndpointSyntaxError, with the position, for
+ * what is missing or not as it should be.
+ */
+export class EndpointArguments {
+  readonly #description: string;
+  readonly #positional: Argument[];
+  readonly #named: Map<string, Argument>;
+  /** Where those began that were taken. */
+  readonly #taken = new Map<string, number>();
+
+  /** @internal */
+  constructor(description: string, positional: Argument[], named: Map<string, Argument>) {
+    this.#description = description;
+    this.#positional = positional;
+    this.#named = named;
+  }
+
+  /** The argument of that name; or else, where `positional`, the next one without a name. */
+  #take(name: string, positional = false): Argument | undefined {
+    const argument = this.#named.get(name) ?? (positional ? this.#positional.shift() : undefined);
+    this.#named.delete(name);
+    if (argument !== undefined) this.#taken.set(name, argument.at);
+    return argument;
+  }
+
+  #takeNeeded(name: string): Argument {
+    const argument = this.#take(name, true);
+    if (argument === undefined) {
+      throw unusable(this.#description, this.#description.length, `there is no ${name}`);
+    }
+    return argument;
+  }
+
+  /** The argument of that name, if it was given. */
+  text(name: string): string | undefined {
+    return this.#take(name)?.value;
+  }
+
+  /** What must be there: by its name, or as the next one without a name. */
+  needed(name: string): string {
+    return this.#takeNeeded(name).value;
+  }
+
+  /** What must be there, as a whole number in decimal digits. */
+  neededInteger(name: string): number {
+    return this.#integer(name, this.#takeNeeded(name), 10);
+  }
+
+  /** A whole number, in digits of `base` only. */
+  integer(name: string, base: 8 | 10 = 10): number | undefined {
+    const argument = this.#take(name);
+    return argument === undefined ? undefined : this.#integer(name, argument, base);
+  }
+
+  #integer(name: string, { value }: Argument, base: 8 | 10): number {
+    const digits = base === 8 ? /^[0-7]{1,6}$/ : /^[0-9]{1,9}$/;
+    if (!digits.test(value)) throw this.bad(name, `${name} is no whole number`, value);
+    return Number.parseInt(value, base);
+  }
+
+  /** Seconds, as in `30` or `0.5`. */
+  seconds(name: string): Seconds | undefined {
+    const value = this.text(name);
+    if (value === undefined) return undefined;
+    if (!/^[0-9]{1,9}(\.[0-9]{1,9})?$/.test(value)) {
+      throw this.bad(name, `${name} is no number of seconds`, value);
+    }
+    return Number(value);
+  }
+
+  /** Yes or no: `true`, `yes`, `on` or `1`; `false`, `no`, `off` or `0`. */
+  flag(name: string): boolean | undefined {
+    const value = this.text(name);
+    if (value === undefined) return undefined;
+    if (/^(true|yes|on|1)$/i.test(value)) return true;
+    if (/^(false|no|off|0)$/i.test(value)) return false;
+    throw this.bad(name, `${name} is neither true nor false`, value);
+  }
+
+  /**
+   * An error about an argument that was taken: to be thrown.
+   *
+   * @param what what is wrong with it
+   */
+  bad(name: string, what: string, value: string): EndpointSyntaxError {
+    const at = this.#taken.get(name) ?? 0;
+    return unusable(this.#description, at, `${what}: ${JSON.stringify(shortened(value))}`);
+  }
+
+  /** @internal Nothing is expected: `stdio:` is as good as `stdio`. */
+  none(): void {
+    if (this.#positional.length === 1 && this.#positional[0]?.value === '') this.#positional.pop();
+  }
+
+  /** @internal EndpointSyntaxError if an argument was not taken. */
+  end(): void {
+    const error = (at: number, what: string, value: string): EndpointSyntaxError =>
+      unusable(this.#description, at, `${what}: ${JSON.stringify(shortened(value))}`);
+    for (const [name, { at }] of this.#named)
+      throw error(at, 'there is no argument of this name', name);
+    for (const { value, at } of this.#positional)
+      throw error(at, 'there is one argument too many', value);
+  }
+}
+
+/** A text for a message, however long it is. */
+export function shortened(text: string): string {
+  return text.length <= 200 ? text : `${text.slice(0, 200)}…`;
+}
+
+function unusable(description: string, at: number, what: string): EndpointSyntaxError {
+  return new EndpointSyntaxError(
+    `cannot use the endpoint description ${JSON.stringify(shortened(description))}: at position ${at}, ${what}`,
+    at,
+  );
+}
+
+/**
+ * Cuts a description into its kind, in lower case, and its arguments.
+ *
+ * @throws EndpointSyntaxError where it cannot be understood
+ */
+export function parseDescription(description: string): { kind: string; args: EndpointArguments } {
+  if (typeof description !== 'string') {
+    throw new TypeError(`an endpoint description is a string, not ${typeof description}`);
+  }
+  const bad = (at: number, what: string): EndpointSyntaxError => unusable(description, at, what);
+  if (description.length > LONGEST)
+    throw bad(LONGEST, `it goes on: ${LONGEST} characters are the most`);
+  const positional: Argument[] = [];
+  const named = new Map<string, Argument>();
+  let value = '';
+  let name: string | undefined;
+  let begin = 0;
+  const finish = (next: number): void => {
+    if (name === undefined) positional.push({ value, at: begin });
+    else if (named.has(name)) throw bad(begin, `${JSON.stringify(shortened(name))} is given twice`);
+    else named.set(name, { value, at: begin });
+    value = '';
+    name = undefined;
+    begin = next;
+  };
+  for (let at = 0; at < description.length; at++) {
+    const c = description.charAt(at);
+    if (c === '\\') {
+      at++;
+      if (at === description.length) throw bad(at - 1, 'a backslash ends it');
+      value += description.charAt(at);
+    } else if (c === ':') {
+      finish(at + 1);
+    } else if (c === '=' && name === undefined) {
+      name = value;
+      value = '';
+    } else {
+      value += c;
+    }
+  }
+  finish(description.length);
+  const kind = positional.shift()?.value.toLowerCase() ?? '';
+  return { kind, args: new EndpointArguments(description, positional, named) };
+}
+
+/** `text` with backslashes where a description would take a character for its own. */
+export function quoteStringArgument(text: string): string {
+  return text.replace(/[\\:=]/g, '\\$&');
+}
