@@ -1,0 +1,41 @@
+/**
+ * How a connection is born of a pair of descriptors: standard input and output, or any two. From then on it lives like
+ * any other. Twisted: `twisted.internet._posixstdio`.
+ */
+import { inspect } from 'node:util';
+import { ConnectError, explain, NotSupportedError } from '../errors.ts';
+import type { IProtocol, ITransport, StandardIOOptions } from '../interfaces.ts';
+import type { IO, Wire } from '../io/io.ts';
+import { type Home, Stream } from './stream.ts';
+
+/**
+ * Makes a pair of descriptors the connection of `protocol`.
+ *
+ * @throws RangeError, ConnectError, NotSupportedError, as `IReactorStandardIO` says
+ */
+export function openStandardIO(
+  home: Home,
+  io: IO,
+  protocol: IProtocol,
+  { stdin = 0, stdout = 1 }: StandardIOOptions,
+): ITransport {
+  checkDescriptor('stdin', stdin);
+  checkDescriptor('stdout', stdout);
+  if (io.stdio === undefined)
+    throw new NotSupportedError(`the body ${io.name} has no standard I/O`);
+  let wire: Wire;
+  try {
+    wire = io.stdio(stdin, stdout);
+  } catch (cause) {
+    const why = explain(cause as Error);
+    throw new ConnectError(`cannot use the descriptors ${stdin} and ${stdout}: ${why}`, { cause });
+  }
+  const stream = new Stream(home, wire);
+  stream.begin(protocol);
+  return stream;
+}
+
+function checkDescriptor(what: string, fd: number): void {
+  if (!Number.isInteger(fd) || fd < 0 || fd > 2 ** 31 - 1)
+    throw new RangeError(`${what} must be a descriptor, a whole number from 0, not ${inspect(fd)}`);
+}
