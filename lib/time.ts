@@ -13,6 +13,7 @@ import { Failure } from './failure.ts';
 import { TimeHeap } from './heap.ts';
 import type { IDelayedCall, Seconds } from './interfaces.ts';
 import { Logger } from './log.ts';
+import type { SlowCallbacks } from './slow-callbacks.ts';
 
 export type { Seconds } from './interfaces.ts';
 
@@ -34,6 +35,9 @@ function show(value: unknown): string {
 
 /** Its end is told when the call has been made or cancelled, so it need not be watched for collection. */
 const RESOURCE_OPTIONS = { requireManualDestroy: true } as const;
+
+/** Where calls were asked for, in debug mode. */
+const askedFor = new WeakMap<DelayedCall, Error>();
 
 const PENDING = 0;
 const CALLED = 1;
@@ -123,7 +127,8 @@ export class DelayedCall extends AsyncResource implements IDelayedCall {
   override toString(): string {
     const state = STATES[this.#state];
     const name = this.#fn?.name;
-    return `<DelayedCall ${state}${name === undefined || name === '' ? '' : ` ${name}`} at ${this.getTime()}>`;
+    const stack = askedFor.get(this)?.stack?.replace(/^.*/, '\nasked for here:') ?? '';
+    return `<DelayedCall ${state}${name === undefined || name === '' ? '' : ` ${name}`} at ${this.getTime()}${stack}>`;
   }
 
   #mustBePending(attempt: string): void {
@@ -151,6 +156,13 @@ export class DelayedCall extends AsyncResource implements IDelayedCall {
   /** @internal it has come up: its place is to be that at which it is really due */
   static settle(call: DelayedCall): void {
     call.#place = call.#due;
+  }
+
+  /** @internal makes the call, and measures it */
+  static runWatched(call: DelayedCall, slow: SlowCallbacks): void {
+    slow.timeFunction('the delayed call', call.#fn as () => unknown, () => {
+      DelayedCall.run(call);
+    });
   }
 
   /** @internal makes the call; what it throws is logged */
@@ -189,6 +201,8 @@ export class CallQueue {
   /** During a pass: the calls asked for meanwhile. */
   #fresh: DelayedCall[] | undefined;
   readonly #changed: () => void;
+  /** @internal in debug mode: measures the calls, and each remembers where it was asked for */
+  slow: SlowCallbacks | undefined;
 
   /**
    * @param now tells the time
@@ -212,6 +226,7 @@ export class CallQueue {
       fn,
       args?.length === 0 ? undefined : args,
     );
+    if (this.slow !== undefined) askedFor.set(call, new Error());
     if (this.#fresh === undefined) this.#insert(call);
     else this.#fresh.push(call);
     return call;
@@ -247,7 +262,8 @@ export class CallQueue {
       call = this.#first()
     ) {
       this.#heap.pop();
-      DelayedCall.run(call);
+      if (this.slow === undefined) DelayedCall.run(call);
+      else DelayedCall.runWatched(call, this.slow);
     }
     if (nested || this.#fresh === undefined) return;
     const fresh = this.#fresh;

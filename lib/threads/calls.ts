@@ -1,0 +1,84 @@
+/**
+ * Calls that other threads ask of a reactor's thread: the queue in which they wait for the next pass, and the functions
+ * that may be asked for by name. Twisted: `threadCallQueue` of `twisted.internet.base.ReactorBase`.
+ */
+import { AsyncResource } from 'node:async_hooks';
+import { inspect } from 'node:util';
+import { Failure } from '../failure.ts';
+import { Logger } from '../log.ts';
+
+const log = new Logger('plait.threads');
+
+/** Any function, as one that is called by name from elsewhere is seen. */
+export type AnyFunction = (...args: never[]) => unknown;
+
+/** The queue and the names of one reactor. */
+export class ThreadCalls {
+  readonly #soon: (fn: () => void) => void;
+  #queue: (() => unknown)[] = [];
+  readonly #allowed = new Map<string, AnyFunction>();
+
+  /** @param soon calls a function in the next turn */
+  constructor(soon: (fn: () => void) => void) {
+    this.#soon = soon;
+  }
+
+  /** Calls `fn(...args)` in the next pass, after all that was asked for before. */
+  add<A extends unknown[]>(fn: (...args: A) => unknown, args: A): void {
+    if (typeof fn !== 'function')
+      throw new TypeError(`callFromThread needs a function, not ${inspect(fn, { depth: 0 })}`);
+    const bound = AsyncResource.bind(fn as (...args: unknown[]) => unknown);
+    this.#queue.push(args.length === 0 ? bound : () => bound(...args));
+    if (this.#queue.length === 1) this.#soon(() => this.#run());
+  }
+
+  /** What is asked for meanwhile waits for the next pass. */
+  #run(): void {
+    const batch = this.#queue;
+    this.#queue = [];
+    for (const call of batch) {
+      try {
+        call();
+      } catch (error) {
+        log.failure('a function called from a thread failed', new Failure(error));
+      }
+    }
+  }
+
+  /** Lets threads call these functions by these names, until what it returns is disposed of. */
+  allow(functions: Readonly<Record<string, AnyFunction>>): Disposable {
+    const entries = Object.entries(functions);
+    for (const [name, fn] of entries) {
+      if (typeof fn !== 'function')
+        throw new TypeError(
+          `threads can call functions only: ${name} is ${inspect(fn, { depth: 0 })}`,
+        );
+      if (this.#allowed.has(name))
+        throw new RangeError(
+          `threads may already call another function by the name ${inspect(name)}`,
+        );
+    }
+    for (const [name, fn] of entries) this.#allowed.set(name, fn);
+    return {
+      [Symbol.dispose]: () => {
+        for (const [name, fn] of entries) {
+          if (this.#allowed.get(name) === fn) this.#allowed.delete(name);
+        }
+      },
+    };
+  }
+
+  /**
+   * The function that threads may call by this name.
+   *
+   * @throws RangeError if there is none
+   */
+  named(name: string): AnyFunction {
+    const fn = this.#allowed.get(name);
+    if (fn !== undefined) return fn;
+    const names = [...this.#allowed.keys()].map((known) => inspect(known)).join(', ');
+    throw new RangeError(
+      `threads may call nothing by the name ${inspect(name)}; there is ${names === '' ? 'nothing: see allowFromThread' : names}`,
+    );
+  }
+}

@@ -1,0 +1,503 @@
+/**
+ * A pool of threads, which are there while there is work for them. It keeps the line of work, and hears what threads
+ * have to say; starting, ending and replacing them is left to `piscina`, which is loaded with the first work.
+ * Twisted: `twisted.python.threadpool`.
+ *
+ * Rules for editors: each call is settled exactly once, whatever becomes of its thread; and while a call is not settled
+ * the process is kept alive, and otherwise not.
+ */
+import { inspect } from 'node:util';
+import type { ResourceLimits, Transferable, Worker } from 'node:worker_threads';
+import type { Piscina } from 'piscina';
+import { Deferred } from '../defer.ts';
+import { CancelledError, ThreadDied, ThreadPoolStopped } from '../errors.ts';
+import { Failure } from '../failure.ts';
+import type { IReactorFromThreads, Seconds } from '../interfaces.ts';
+import { Logger } from '../log.ts';
+import { maybeDeferred } from '../maybe.ts';
+import { checkDelay } from '../time.ts';
+import { notCloneable, pack, packThrown, snapshot, unpack, unpackThrown } from './crossing.ts';
+import type { AnyFunction } from './calls.ts';
+import {
+  type CallMain,
+  type Done,
+  type FromThread,
+  MARK,
+  type Order,
+  type Outcome,
+  type ReplyTo,
+} from './messages.ts';
+import { nameOf, type Step, type ThreadWork, toStep } from './task.ts';
+
+const log = new Logger('plait.threads');
+
+/** Options of a {@link ThreadPool}. */
+export interface ThreadPoolOptions {
+  /** How many threads there may be at once. Default: 10. */
+  readonly max?: number;
+  /** A thread that has had nothing to do for so many seconds ends. Default: 60. */
+  readonly idle?: Seconds;
+  /** What the pool is called in messages. */
+  readonly name?: string;
+  /** Whose functions its threads may call, as `allowFromThread` says; without it, none. */
+  readonly reactor?: IReactorFromThreads;
+  /** How much memory each thread may have, as Node's Worker takes it. */
+  readonly resourceLimits?: ResourceLimits;
+  /** Flags of Node for each thread. Default: those of the process. */
+  readonly execArgv?: readonly string[];
+}
+
+/** Work that was asked of a pool. */
+export interface ThreadCall {
+  /** It is not wanted any more, and nothing is heard of it: taken out of the line, or its thread is ended. */
+  cancel(): void;
+}
+
+/** Told how work went: with its result, or with a Failure. */
+export type OnThreadResult<R> = (success: boolean, result: R | Failure) => void;
+
+/** One thing after the other, in one thread. */
+export type ThreadSteps = readonly (readonly [ThreadWork<never[], unknown>, ...unknown[]])[];
+
+/** Work from when it is asked for until it is settled, and its thread is free. */
+interface Work {
+  readonly order: Order;
+  readonly parts: Transferable[];
+  readonly name: string;
+  readonly abort: AbortController;
+  /** Undefined once it is settled. */
+  onResult: OnThreadResult<unknown> | undefined;
+  /** What it has asked of the main thread and not yet heard of. */
+  readonly asks: Set<Deferred<unknown>>;
+}
+
+const MAX = 10;
+const IDLE: Seconds = 60;
+
+/** Orders are counted by the process, so that no pool takes what belongs to another. */
+let orders = 0;
+
+/** Threads, and the work that waits for them. */
+export class ThreadPool {
+  readonly name: string;
+  #max: number;
+  readonly #options: ThreadPoolOptions;
+  #started = true;
+  /** Those that wait for a thread, by their orders. */
+  readonly #waiting = new Map<number, Work>();
+  /** Those that were given to a thread and are not settled. */
+  readonly #given = new Map<number, Work>();
+  /** How many threads are at work. */
+  #working = 0;
+  #crew: Crew | undefined;
+  /** Settle when crews have ended that were dismissed. */
+  readonly #leaving = new Set<Promise<void>>();
+  #stops: Deferred<void>[] = [];
+  #hold: NodeJS.Timeout | undefined;
+
+  /** @throws RangeError, TypeError for options that cannot be */
+  constructor(options: ThreadPoolOptions = {}) {
+    this.#max = checkMax(options.max ?? MAX);
+    checkDelay(options.idle ?? IDLE, 'idle');
+    this.name = options.name ?? 'plait';
+    this.#options = options;
+  }
+
+  // ── How it is ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** False once it has been told to stop. */
+  get started(): boolean {
+    return this.#started;
+  }
+
+  /** How many threads there may be at once. */
+  get max(): number {
+    return this.#max;
+  }
+
+  /** How many threads there are, busy and idle, without those that are about to end. */
+  get threads(): number {
+    return this.#crew?.threads ?? 0;
+  }
+
+  /** How many threads are at work. */
+  get working(): number {
+    return this.#working;
+  }
+
+  /** How much work waits for a thread. */
+  get waiting(): number {
+    return this.#waiting.size;
+  }
+
+  // ── Work ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /**
+   * Calls `work(...args)` in a thread. What it throws is logged.
+   *
+   * @throws TypeError, NotCloneableError, ThreadPoolStopped
+   */
+  callInThread<A extends unknown[], R>(work: ThreadWork<A, R>, ...args: A): ThreadCall {
+    return this.callAllInThread([[work, ...args]]);
+  }
+
+  /**
+   * Calls `work(...args)` in a thread, and then `onResult` here: with true and what it returned, or with false and a
+   * Failure.
+   *
+   * @throws TypeError, NotCloneableError, ThreadPoolStopped
+   */
+  callInThreadWithCallback<A extends unknown[], R>(
+    onResult: OnThreadResult<Awaited<R>>,
+    work: ThreadWork<A, R>,
+    ...args: A
+  ): ThreadCall {
+    const steps: ThreadSteps = [[work, ...args]];
+    return this.callAllInThread(steps, onResult as OnThreadResult<unknown>);
+  }
+
+  /**
+   * Does one thing after the other in the same thread, until one of them throws. The result is that of the last.
+   *
+   * @throws TypeError, NotCloneableError, ThreadPoolStopped
+   */
+  callAllInThread(all: ThreadSteps, onResult: OnThreadResult<unknown> = logged): ThreadCall {
+    const todo = all.map(([work, ...args]) => ({ step: toStep(work), args }));
+    if (!this.#started) throw new ThreadPoolStopped(`the pool of threads ${this.name} is stopped`);
+    const parts = new Set<Transferable>();
+    const steps = todo.map(({ step, args }) => ({
+      step,
+      args: snapshot(args, parts, `the arguments of ${nameOf(step)}`),
+    }));
+    const work: Work = {
+      order: { id: ++orders, steps },
+      parts: [...parts],
+      name: namesOf(steps),
+      abort: new AbortController(),
+      onResult,
+      asks: new Set(),
+    };
+    this.#waiting.set(work.order.id, work);
+    this.#goOn();
+    return {
+      cancel: () => {
+        this.#cancel(work);
+      },
+    };
+  }
+
+  #cancel(work: Work): void {
+    if (work.onResult === undefined) return;
+    work.onResult = undefined;
+    this.#waiting.delete(work.order.id);
+    this.#given.delete(work.order.id);
+    work.abort.abort();
+    this.#forget(work);
+    this.#goOn();
+  }
+
+  /** Gives work to threads as far as it may, and sees to what is to be done when there is no more. */
+  #goOn(): void {
+    for (const work of this.#waiting.values()) {
+      if (this.#working >= this.#max) break;
+      this.#waiting.delete(work.order.id);
+      this.#give(work);
+    }
+    const busy = this.#working + this.#given.size + this.#waiting.size > 0;
+    if (busy) this.#hold ??= setInterval(() => {}, 2 ** 31 - 1);
+    else {
+      clearInterval(this.#hold);
+      this.#hold = undefined;
+      if (!this.#started) this.#end();
+    }
+  }
+
+  #give(work: Work): void {
+    this.#given.set(work.order.id, work);
+    this.#working++;
+    this.#crew ??= new Crew(this.#options, this.#max, (message) => this.#heard(message));
+    void this.#crew.perform(work).then((error) => {
+      this.#working--;
+      // Of what went well the thread itself tells, in a message that may still be on its way.
+      if (error !== undefined) this.#settle(work, false, new Failure(error));
+      this.#goOn();
+    });
+  }
+
+  #settle(work: Work, success: boolean, result: unknown): void {
+    const { onResult } = work;
+    work.onResult = undefined;
+    this.#given.delete(work.order.id);
+    this.#forget(work);
+    try {
+      onResult?.(success, result);
+    } catch (error) {
+      log.failure(`what is told of the result of ${work.name} failed`, new Failure(error));
+    }
+  }
+
+  #forget({ asks }: Work): void {
+    for (const ask of asks) ask.cancel();
+    asks.clear();
+  }
+
+  // ── What threads say ─────────────────────────────────────────────────────────────────────────────────────────────
+
+  #heard(message: FromThread): void {
+    const work = this.#given.get(message.id);
+    if (message[MARK] === 'call') this.#callMain(message, work);
+    else if (work !== undefined) this.#done(message, work);
+  }
+
+  #done({ outcome }: Done, work: Work): void {
+    if ('thrown' in outcome) this.#settle(work, false, new Failure(unpackThrown(outcome.thrown)));
+    else this.#settle(work, true, unpack(outcome.result)[0]);
+    this.#goOn();
+  }
+
+  #callMain({ name, args, reply }: CallMain, work: Work | undefined): void {
+    const { reactor } = this.#options;
+    if (reply === undefined) {
+      const call = () => this.#allowed(name)(...(unpack(args) as never[]));
+      if (reactor === undefined) maybeDeferred(call).addErrback(logFailure);
+      else reactor.callFromThread(call);
+      return;
+    }
+    if (work === undefined || reactor === undefined || !this.#started) {
+      const why =
+        work === undefined ? 'the work is over' : 'its pool has no reactor, or is stopped';
+      const refused = new CancelledError(`cannot call ${name} from a thread: ${why}`);
+      answer(reply, name, new Failure(refused));
+      return;
+    }
+    let result: Deferred<unknown> | undefined;
+    const ask = new Deferred<unknown>(() => result?.cancel());
+    work.asks.add(ask);
+    ask.addBoth((outcome) => {
+      work.asks.delete(ask);
+      answer(reply, name, outcome);
+    });
+    reactor.callFromThread(() => {
+      if (ask.called) return;
+      result = maybeDeferred(() => this.#allowed(name)(...(unpack(args) as never[])));
+      result.addBoth((outcome) => {
+        if (ask.called) return;
+        if (outcome instanceof Failure) ask.errback(outcome);
+        else ask.callback(outcome);
+      });
+    });
+  }
+
+  #allowed(name: string): AnyFunction {
+    const { reactor } = this.#options;
+    if (reactor !== undefined) return reactor.allowedFromThread(name);
+    throw new RangeError(`cannot call ${name} from a thread: its pool was made without a reactor`);
+  }
+
+  // ── Size, starting and stopping ──────────────────────────────────────────────────────────────────────────────────
+
+  /**
+   * Changes how many threads there may be at once. Those that are too many end when they have done what they do. (Of
+   * Twisted's two numbers, the least is always 0 here.)
+   *
+   * @throws RangeError, TypeError
+   */
+  adjustPoolsize(max: number): void {
+    if (checkMax(max) === this.#max) return;
+    this.#max = max;
+    this.#dismiss();
+    this.#goOn();
+  }
+
+  /** Takes work again after `stop`. A new pool does so from the beginning. */
+  start(): void {
+    this.#started = true;
+  }
+
+  /**
+   * Takes no more work, lets what was asked for be done, and ends the threads. What they wait for on the main thread is
+   * cancelled. Fires when no thread is left; the pool may be started again then, or before.
+   *
+   * @param options.abort what was asked for fails with ThreadPoolStopped instead, and its threads are ended at once
+   */
+  stop({ abort = false }: { readonly abort?: boolean } = {}): Deferred<void> {
+    this.#started = false;
+    for (const work of [...this.#given.values(), ...this.#waiting.values()]) {
+      this.#forget(work);
+      if (abort) {
+        const reason = new ThreadPoolStopped(`${work.name} was not done: the pool was stopped`);
+        this.#waiting.delete(work.order.id);
+        this.#settle(work, false, new Failure(reason));
+        work.abort.abort();
+      }
+    }
+    const stopped = new Deferred<void>(() => {});
+    this.#stops.push(stopped);
+    this.#goOn();
+    return stopped;
+  }
+
+  #end(): void {
+    const stops = this.#stops;
+    this.#stops = [];
+    this.#dismiss();
+    void Promise.all(this.#leaving).then(() => {
+      for (const stopped of stops) stopped.callback();
+    });
+  }
+
+  /** Its threads end when they have done what they were given. */
+  #dismiss(): void {
+    const crew = this.#crew;
+    this.#crew = undefined;
+    if (crew === undefined) return;
+    const left = crew.dismiss();
+    this.#leaving.add(left);
+    void left.then(() => this.#leaving.delete(left));
+  }
+}
+
+function checkMax(max: number): number {
+  if (Number.isInteger(max) && max >= 1) return max;
+  throw new RangeError(`a pool has a whole number of threads, at least 1, not ${inspect(max)}`);
+}
+
+function namesOf(steps: readonly { readonly step: Step }[]): string {
+  return steps.map(({ step }) => nameOf(step)).join(', ');
+}
+
+function logged(success: boolean, result: unknown): void {
+  if (!success) logFailure(result as Failure);
+}
+
+function logFailure(failure: Failure): void {
+  log.failure('a call in a thread failed', failure);
+}
+
+function answer({ port, flag }: ReplyTo, name: string, outcome: unknown): void {
+  const parts: Transferable[] = [];
+  let message: Outcome;
+  try {
+    message =
+      outcome instanceof Failure
+        ? { thrown: packThrown(outcome.value) }
+        : { result: pack([outcome], parts) };
+    port.postMessage(message, parts);
+  } catch (error) {
+    message = { thrown: packThrown(notCloneable(`what ${name} returned`, error)) };
+    port.postMessage(message);
+  }
+  port.close();
+  Atomics.store(flag, 0, 1);
+  Atomics.notify(flag, 0);
+}
+
+// ── Threads ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+/** Beside this file, and of the same kind: a source if this is one. */
+const WORKER = new URL(
+  import.meta.url.endsWith('.ts') ? './worker.ts' : './worker.js',
+  import.meta.url,
+).href;
+
+/** The threads of a pool, until its size is changed or it stops. */
+class Crew {
+  readonly #piscina: Promise<Piscina>;
+  #loaded: Piscina | undefined;
+  readonly #busy = new Set<Work>();
+  /** Why a thread has ended that had no work yet, or any more. */
+  #why: unknown;
+  #dismissed: Deferred<void> | undefined;
+  readonly #alive = new Set<Worker>();
+  #ended: Deferred<void> | undefined;
+
+  constructor(options: ThreadPoolOptions, max: number, heard: (message: FromThread) => void) {
+    this.#piscina = import('piscina').then(({ Piscina }) => {
+      const piscina = new Piscina({
+        filename: WORKER,
+        name: 'work',
+        minThreads: 0,
+        maxThreads: max,
+        idleTimeout: (options.idle ?? IDLE) * 1000,
+        // A thread without work is to do what it left to be done later, not to stand still.
+        atomics: 'disabled',
+        recordTiming: false,
+        stricterFIFO: true,
+        ...(options.resourceLimits === undefined ? {} : { resourceLimits: options.resourceLimits }),
+        ...(options.execArgv === undefined ? {} : { execArgv: [...options.execArgv] }),
+      });
+      piscina.on('message', (message: unknown) => {
+        if (isOurs(message)) heard(message);
+      });
+      piscina.on('error', (error) => {
+        this.#why = error;
+        this.#noteLater(error);
+      });
+      piscina.on('workerDestroy', () => {
+        this.#noteLater();
+      });
+      this.#loaded = piscina;
+      return piscina;
+    });
+  }
+
+  get threads(): number {
+    return this.#loaded?.threads.length ?? 0;
+  }
+
+  /** Does it in a thread; the error if that died of it. Never rejects. */
+  async perform(work: Work): Promise<Error | undefined> {
+    this.#busy.add(work);
+    try {
+      const piscina = await this.#piscina;
+      const { order, parts, abort } = work;
+      const done = piscina.run(order, { transferList: parts as never, signal: abort.signal });
+      this.#noteThreads(piscina);
+      await done;
+      return undefined;
+    } catch (error) {
+      if (work.onResult === undefined) return undefined;
+      const cause = work.abort.signal.aborted ? this.#why : error;
+      const why = cause instanceof Error ? cause.message : inspect(cause);
+      return new ThreadDied(`the thread that did ${work.name} died: ${why}`, { cause });
+    } finally {
+      this.#busy.delete(work);
+      if (this.#busy.size === 0) this.#dismissed?.callback();
+    }
+  }
+
+  /** The pool forgets those that it ends, before they have ended. */
+  #noteThreads({ threads }: Piscina): void {
+    for (const thread of threads) {
+      if (this.#alive.has(thread)) continue;
+      this.#alive.add(thread);
+      thread.once('exit', () => {
+        this.#alive.delete(thread);
+        if (this.#alive.size === 0) this.#ended?.callback();
+      });
+    }
+  }
+
+  /** A thread has ended. If none is left, none will take what is still to be done: threads cannot start here. */
+  #noteLater(error?: unknown): void {
+    setImmediate(() => {
+      if (this.threads > 0 || this.#busy.size === 0) {
+        if (error !== undefined)
+          log.failure('a thread died that had nothing to do', new Failure(error));
+        return;
+      }
+      for (const work of this.#busy) work.abort.abort();
+    });
+  }
+
+  /** Lets it do what it was given, and ends its threads. */
+  async dismiss(): Promise<void> {
+    if (this.#busy.size > 0) await (this.#dismissed = new Deferred<void>());
+    await (await this.#piscina).destroy();
+    if (this.#alive.size > 0) await (this.#ended = new Deferred<void>());
+  }
+}
+
+function isOurs(message: unknown): message is FromThread {
+  return typeof message === 'object' && message !== null && Object.hasOwn(message, MARK);
+}
