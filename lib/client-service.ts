@@ -21,7 +21,7 @@ import type {
 } from './interfaces.ts';
 import { Logger } from './log.ts';
 import { fail, maybeDeferred, succeed } from './maybe.ts';
-import { isHalfCloseableProtocol } from './protocol.ts';
+import { isBufferingProtocol, isHalfCloseableProtocol, isHandshakeListener } from './protocol.ts';
 import { reactor } from './reactor.ts';
 import { Service } from './service.ts';
 import { checkDelay } from './time.ts';
@@ -75,6 +75,8 @@ class Watched implements IProtocol {
   readonly #lost: (reason: Failure) => void;
   declare readonly readConnectionLost?: () => void;
   declare readonly writeConnectionLost?: () => void;
+  declare readonly handshakeCompleted?: () => void;
+  declare readonly takeUnread?: () => Buffer;
 
   constructor(
     protocol: IProtocol,
@@ -84,6 +86,9 @@ class Watched implements IProtocol {
     this.#protocol = protocol;
     this.#made = made;
     this.#lost = lost;
+    if (isHandshakeListener(protocol))
+      this.handshakeCompleted = () => protocol.handshakeCompleted();
+    if (isBufferingProtocol(protocol)) this.takeUnread = () => protocol.takeUnread();
     if (isHalfCloseableProtocol(protocol)) {
       this.readConnectionLost = () => protocol.readConnectionLost();
       this.writeConnectionLost = () => protocol.writeConnectionLost();

@@ -2,7 +2,7 @@
  * Log events and who observes them. An event is structured, and made into text only when an observer wants text; an
  * observer that throws never disturbs the code that logs. Twisted: `twisted.logger`.
  */
-import type { Failure } from './failure.ts';
+import { Failure } from './failure.ts';
 
 /** How serious an event is, least first. */
 export const LOG_LEVELS = ['debug', 'info', 'warn', 'error', 'critical'] as const;
@@ -23,11 +23,26 @@ export interface LogEvent {
   readonly [field: string]: unknown;
 }
 
-/** Takes each event. */
-export type LogObserver = (event: LogEvent) => void;
+/** Something that takes events, as {@link LogPublisher} and the observers with a memory or settings do. */
+export interface ILogObserver {
+  emit(event: LogEvent): void;
+}
+
+/** Takes each event: a function, or something that has `emit`. What it throws is dropped. */
+export type LogObserver = ((event: LogEvent) => void) | ILogObserver;
+
+/** @internal Gives an event to an observer, which must not disturb whoever logs. */
+export function tell(observer: LogObserver, event: LogEvent): void {
+  try {
+    if (typeof observer === 'function') observer(event);
+    else observer.emit(event);
+  } catch {
+    // Telling the others of a broken observer could go on for ever.
+  }
+}
 
 /** Hands each event to each observer. Twisted: `LogPublisher`. */
-export class LogPublisher {
+export class LogPublisher implements ILogObserver {
   readonly #observers = new Set<LogObserver>();
 
   constructor(...observers: LogObserver[]) {
@@ -49,13 +64,7 @@ export class LogPublisher {
   }
 
   emit(event: LogEvent): void {
-    for (const observer of [...this.#observers]) {
-      try {
-        observer(event);
-      } catch {
-        // A broken observer must not disturb the caller, and telling the others of it could go on for ever.
-      }
-    }
+    for (const observer of [...this.#observers]) tell(observer, event);
   }
 }
 
@@ -103,11 +112,77 @@ export function stderrObserver(event: LogEvent): void {
   process.stderr.write(eventAsText(event));
 }
 
-/** Where every Logger's events go unless it is given another publisher. Twisted: `globalLogPublisher`. */
-export const globalLogPublisher: LogPublisher = new LogPublisher(stderrObserver);
+/**
+ * Keeps the latest events, to be looked at or handed on later. Twisted: `LimitedHistoryLogObserver`.
+ *
+ * @example
+ * const history = new LimitedHistoryLogObserver(100);
+ * new Logger('shop', history).info('open');
+ * history.replayTo((event) => console.log(event.format));   // prints open
+ */
+export class LimitedHistoryLogObserver implements ILogObserver {
+  readonly #size: number;
+  #events: LogEvent[] = [];
+  /** Where the oldest event is, once it is full. */
+  #oldest = 0;
+
+  /**
+   * @param size how many events it keeps. Default: 65,536
+   * @throws RangeError unless that is a whole number from 1
+   */
+  constructor(size = 64 * 1024) {
+    if (!Number.isSafeInteger(size) || size < 1)
+      throw new RangeError(`size must be a whole number from 1, not ${size}`);
+    this.#size = size;
+  }
+
+  emit(event: LogEvent): void {
+    if (this.#events.length < this.#size) {
+      this.#events.push(event);
+    } else {
+      this.#events[this.#oldest] = event;
+      this.#oldest = (this.#oldest + 1) % this.#size;
+    }
+  }
+
+  /** What it keeps, the oldest first. */
+  get events(): readonly LogEvent[] {
+    return [...this.#events.slice(this.#oldest), ...this.#events.slice(0, this.#oldest)];
+  }
+
+  /** Gives `observer` what it keeps, the oldest first. */
+  replayTo(observer: LogObserver): void {
+    for (const event of this.events) tell(observer, event);
+  }
+
+  /** Forgets all. */
+  clear(): void {
+    this.#events = [];
+    this.#oldest = 0;
+  }
+}
+
+/** How many events are kept for the observers with which a program begins to log. */
+const EARLY_EVENTS = 256;
+
+/** @internal The latest events, until `globalLogBeginner` has observers for them. */
+export const earlyEvents: LimitedHistoryLogObserver = new LimitedHistoryLogObserver(EARLY_EVENTS);
+
+/** Where every Logger's events go unless it is given another observer. Twisted: `globalLogPublisher`. */
+export const globalLogPublisher: LogPublisher = new LogPublisher(stderrObserver, earlyEvents);
 
 /** Fields of an event besides its text. */
 export type LogFields = Readonly<Record<string, unknown>>;
+
+/** What came of something that was run by {@link Logger.failuresHandled}. */
+export interface Operation<T> {
+  readonly succeeded: boolean;
+  readonly failed: boolean;
+  /** What it returned, if it succeeded. */
+  readonly value?: T;
+  /** What it threw, if it failed. */
+  readonly failure?: Failure;
+}
 
 /**
  * Makes events for one part of a program. Twisted: `Logger`.
@@ -118,21 +193,32 @@ export type LogFields = Readonly<Record<string, unknown>>;
  */
 export class Logger {
   readonly namespace: string;
-  readonly #publisher: LogPublisher;
+  /** Whose Logger it is; each event has it. */
+  readonly source: object | undefined;
+  readonly #observer: LogObserver;
 
-  constructor(namespace: string, publisher: LogPublisher = globalLogPublisher) {
-    this.namespace = namespace;
-    this.#publisher = publisher;
+  /**
+   * @param namespace who logs, as in `shop.orders`. A class stands for its name. Any other object stands for its class's
+   *   name, and is the `source` of each event. Default: `main`. (Twisted takes the module's name, which a module of
+   *   JavaScript does not have.)
+   * @param observer where the events go. Default: `globalLogPublisher`
+   */
+  constructor(namespace: string | object = 'main', observer: LogObserver = globalLogPublisher) {
+    this.source = typeof namespace === 'object' ? namespace : undefined;
+    this.namespace = nameOf(namespace);
+    this.#observer = observer;
   }
 
   emit(level: LogLevel, format: string, fields?: LogFields): void {
-    this.#publisher.emit({
-      ...fields,
+    const event: LogEvent = {
+      ...readFields(fields),
       time: Date.now() / 1000,
       level,
       namespace: this.namespace,
       format,
-    });
+    };
+    if (this.source !== undefined) (event as Record<string, unknown>)['source'] = this.source;
+    tell(this.#observer, event);
   }
 
   debug(format: string, fields?: LogFields): void {
@@ -158,5 +244,56 @@ export class Logger {
   /** Logs a failure with its stack. Twisted: `Logger.failure`. */
   failure(format: string, failure: Failure, level: LogLevel = 'critical'): void {
     this.emit(level, format, { failure });
+  }
+
+  /**
+   * Calls `fn`, and logs what it throws, which goes no further. For what ends later, use the `addErrback` of its
+   * Deferred. Twisted: `failuresHandled`, a context manager.
+   *
+   * @example
+   * const log = new Logger('shop');
+   * const { value = 0 } = log.failuresHandled('cannot count the tea', () => 3 + 4);
+   */
+  failuresHandled<T>(format: string, fn: () => T, level: LogLevel = 'critical'): Operation<T> {
+    try {
+      return { succeeded: true, failed: false, value: fn() };
+    } catch (error) {
+      const failure = new Failure(error);
+      this.failure(format, failure, level);
+      return { succeeded: false, failed: true, failure };
+    }
+  }
+
+  /** {@link Logger.failuresHandled} with its text, to be called often. Twisted: `failureHandler`. */
+  failureHandler(format: string, level: LogLevel = 'critical'): <T>(fn: () => T) => Operation<T> {
+    return (fn) => this.failuresHandled(format, fn, level);
+  }
+}
+
+function nameOf(namespace: string | object): string {
+  if (typeof namespace === 'string') return namespace;
+  const named = (typeof namespace === 'function' ? namespace : namespace.constructor) as
+    { readonly name?: string } | undefined;
+  return named?.name || 'main';
+}
+
+function attempt<T>(fn: () => T, otherwise: T): T {
+  try {
+    return fn();
+  } catch {
+    return otherwise;
+  }
+}
+
+/** The fields as they are; where one cannot be read, the others. */
+function readFields(fields: LogFields | undefined): LogFields | undefined {
+  try {
+    return { ...fields };
+  } catch {
+    const read: Record<string, unknown> = {};
+    const given = fields as LogFields;
+    for (const key of attempt(() => Object.keys(given), []))
+      read[key] = attempt(() => given[key], '(a value that cannot be read)');
+    return read;
   }
 }

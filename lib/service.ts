@@ -3,7 +3,9 @@
  * What is slow about starting goes on behind; stopping is waited for. `client-service.ts` has the one that keeps a
  * connection. Twisted: `twisted.application.service` and `twisted.application.internet`.
  */
+import { type CooperativeTask, Cooperator, type CooperatorOptions } from './cooperate.ts';
 import { Deferred } from './defer.ts';
+import { serverFromString } from './endpoint-strings.ts';
 import { CancelledError } from './errors.ts';
 import type { Failure } from './failure.ts';
 import type {
@@ -11,6 +13,7 @@ import type {
   IProtocolFactory,
   IReactorTime,
   IStreamServerEndpoint,
+  StopListeningOptions,
   Seconds,
 } from './interfaces.ts';
 import { Logger } from './log.ts';
@@ -279,12 +282,13 @@ export class TimerService<A extends unknown[] = unknown[]> extends Service {
 }
 
 /**
- * Listens at an endpoint while it runs. Connections that were made live on when it is stopped. Twisted:
- * `StreamServerEndpointService`.
+ * Listens at an endpoint while it runs. Connections that were made live on when it is stopped, unless it is told to
+ * drain or to abort them. Twisted: `StreamServerEndpointService`.
  */
 export class StreamServerEndpointService extends Service {
   readonly #endpoint: IStreamServerEndpoint;
   readonly #factory: IProtocolFactory;
+  readonly #stop: StopListeningOptions;
   /** It has tried to listen since it was stopped. */
   #tried = false;
   #attempt: Deferred<void> | undefined;
@@ -293,10 +297,16 @@ export class StreamServerEndpointService extends Service {
   /** How the latest attempt has failed. */
   #failure: Failure | undefined;
 
-  constructor(endpoint: IStreamServerEndpoint, factory: IProtocolFactory) {
+  /** @param stop what becomes of the connections when the service stops, as for `stopListening` */
+  constructor(
+    endpoint: IStreamServerEndpoint,
+    factory: IProtocolFactory,
+    stop: StopListeningOptions = {},
+  ) {
     super();
     this.#endpoint = endpoint;
     this.#factory = factory;
+    this.#stop = stop;
   }
 
   /**
@@ -347,7 +357,7 @@ export class StreamServerEndpointService extends Service {
       log.failure('a service could not listen', failure, 'error');
   }
 
-  /** Fires when the port is closed. */
+  /** Fires when the port is closed, and its connections too if they are drained or aborted. */
   override stopService(): Deferred<void> {
     const stop = super.stopService();
     const attempt = this.#attempt;
@@ -357,6 +367,53 @@ export class StreamServerEndpointService extends Service {
     attempt?.cancel();
     this.#failure = undefined;
     for (const waiter of this.#waiters.splice(0)) waiter.errback(new CancelledError());
-    return port === undefined ? stop : port.stopListening();
+    return port === undefined ? stop : port.stopListening(this.#stop);
+  }
+}
+
+/**
+ * Listens where `description` says, while it runs; see `serverFromString`. Twisted: `strports.service`.
+ *
+ * @param reactor what the description's endpoint listens with
+ * @throws what `serverFromString` throws for a description that cannot be understood
+ */
+export function serviceFromString(
+  reactor: Parameters<typeof serverFromString>[0],
+  description: string,
+  factory: IProtocolFactory,
+): StreamServerEndpointService {
+  return new StreamServerEndpointService(serverFromString(reactor, description), factory);
+}
+
+/**
+ * Works through iterators while it runs, a few pieces a turn; see `Cooperator`. What is not done when it is stopped
+ * fails with SchedulerStopped; what is added before it is started waits. Twisted: `CooperatorService`.
+ */
+export class CooperatorService extends Service {
+  readonly #cooperator: Cooperator;
+
+  constructor(options: Omit<CooperatorOptions, 'started'> = {}) {
+    super();
+    this.#cooperator = new Cooperator({ ...options, started: false });
+  }
+
+  /** Takes an iterator on. */
+  cooperate(iterator: Iterator<unknown>): CooperativeTask {
+    return this.#cooperator.cooperate(iterator);
+  }
+
+  /** Takes an iterator on, and fires with it when it has come to its end. */
+  coiterate(iterator: Iterator<unknown>): Deferred<Iterator<unknown>> {
+    return this.#cooperator.coiterate(iterator);
+  }
+
+  override startService(): void {
+    super.startService();
+    this.#cooperator.start();
+  }
+
+  override stopService(): Deferred<void> {
+    this.#cooperator.stop();
+    return super.stopService();
   }
 }

@@ -10,6 +10,7 @@ import {
   ConnectionLost,
   ConnectionRefusedError,
   type ConnectorState,
+  CooperatorService,
   Deferred,
   Factory,
   fail,
@@ -29,7 +30,9 @@ import {
   type ProtocolClass,
   Reactor,
   ReconnectingClientFactory,
+  SchedulerStopped,
   Service,
+  serviceFromString,
   StreamServerEndpointService,
   succeed,
   TCP4ClientEndpoint,
@@ -1048,4 +1051,31 @@ t.test('a server and a client service, over a real network', async (t) => {
   await dialing.stopService();
   failureResultOf(waiting, CancelledError);
   t.same(reactor.getDelayedCalls(), []);
+});
+
+// ── CooperatorService, serviceFromString ─────────────────────────────────────────────────────────────────────────────
+
+t.test('a CooperatorService works while it runs, and what is left fails', async (t) => {
+  const service = new CooperatorService();
+  const work = service.coiterate([1, 2, 3].values());
+  assertNoResult(work);
+  service.startService();
+  await work;
+  function* endless() {
+    for (;;) yield;
+  }
+  const rest = service.cooperate(endless()).whenDone();
+  await service.stopService();
+  t.ok(failureResultOf(rest).value instanceof SchedulerStopped);
+});
+
+t.test('serviceFromString listens where the text says', async (t) => {
+  const reactor = new Reactor();
+  const echo = Factory.forProtocol(Echo);
+  const service = serviceFromString(reactor, 'tcp:0:interface=127.0.0.1', echo);
+  service.startService();
+  const port = await service.whenListening();
+  t.match(port.getHost().toString(), /127\.0\.0\.1/);
+  await service.stopService();
+  t.throws(() => serviceFromString(reactor, 'tea:0', echo));
 });

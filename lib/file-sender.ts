@@ -1,0 +1,255 @@
+/**
+ * Sending a file, or whatever else is read piece by piece, over a connection at the pace at which it goes away.
+ * Twisted: `FileSender` of `twisted.protocols.basic`.
+ */
+import { open } from 'node:fs/promises';
+import { Deferred } from './defer.ts';
+import { ConsumerStopped } from './errors.ts';
+import { Failure } from './failure.ts';
+import type { IConsumer, IPullProducer } from './interfaces.ts';
+import { Logger } from './log.ts';
+
+const log = new Logger('plait.file-sender');
+
+/** An open file, as `open` of `node:fs/promises` gives it. It is read from where it stands, and is not closed. */
+export interface ReadableFile {
+  read(
+    buffer: Uint8Array,
+    offset: number,
+    length: number,
+    position: null,
+  ): Promise<{ bytesRead: number }>;
+}
+
+/** What can be sent: the path of a file, an open file, a stream, or any other iterable of pieces. */
+export type FileSource =
+  string | URL | ReadableFile | AsyncIterable<Uint8Array | string> | Iterable<Uint8Array | string>;
+
+/** Changes a piece before it is sent. */
+export type FileTransform = (piece: Buffer) => Uint8Array | string;
+
+/** Options of {@link FileSender}. */
+export interface FileSenderOptions {
+  /** How many bytes are read from a file at a time. Default: 16,384. */
+  readonly chunkSize?: number;
+}
+
+/** A source while it is being sent. */
+interface Pieces {
+  /** The next piece; undefined at the end. */
+  next(): Promise<Uint8Array | string | undefined>;
+  close(): Promise<unknown>;
+}
+
+/**
+ * Sends files, one at a time.
+ *
+ * @example
+ * const sender = new FileSender({ chunkSize: 65536 });
+ * const send = (path: string, transport: ITransport) => sender.beginFileTransfer(path, transport);
+ */
+export class FileSender implements IPullProducer {
+  readonly #chunkSize: number;
+  #consumer: IConsumer | undefined;
+  #pieces: Pieces | undefined;
+  #transform: FileTransform | undefined;
+  #sent: Deferred<Buffer> | undefined;
+  #last: Buffer = Buffer.alloc(0);
+  /** A piece is being read. */
+  #reading = false;
+
+  /** @throws RangeError unless chunkSize is a whole number from 1 */
+  constructor({ chunkSize = 2 ** 14 }: FileSenderOptions = {}) {
+    if (!Number.isSafeInteger(chunkSize) || chunkSize < 1)
+      throw new RangeError(`chunkSize must be a whole number from 1, not ${chunkSize}`);
+    this.#chunkSize = chunkSize;
+  }
+
+  /**
+   * Sends `file` to `consumer`, as a pull producer. What the file has when it is read is sent: all that was added
+   * meanwhile, and no more than is left when it was cut short. Whatever was opened here is closed in the end; a stream
+   * is destroyed unless it came to its end.
+   *
+   * Fires with the last byte that was sent, none if nothing was. Fails with what reading or `transform` failed with, with
+   * ConsumerStopped if the consumer is gone, and with a TypeError for what cannot be sent. The consumer is then still
+   * open. Cancelling stops.
+   *
+   * @throws Error if it is sending already, or if the consumer has another producer
+   */
+  beginFileTransfer(
+    file: FileSource,
+    consumer: IConsumer,
+    transform?: FileTransform,
+  ): Deferred<Buffer> {
+    if (this.#sent !== undefined) throw new Error('cannot send a file: another one is being sent');
+    const pieces = piecesOf(file, this.#chunkSize);
+    const sent = new Deferred<Buffer>(() => this.#end());
+    this.#sent = sent;
+    this.#consumer = consumer;
+    this.#pieces = pieces;
+    this.#transform = transform;
+    this.#last = Buffer.alloc(0);
+    try {
+      consumer.registerProducer(this, false);
+    } catch (error) {
+      this.#consumer = undefined;
+      this.#end();
+      throw error;
+    }
+    return sent;
+  }
+
+  /** The consumer wants the next piece. */
+  resumeProducing(): void {
+    if (this.#reading || this.#pieces === undefined) return;
+    this.#reading = true;
+    const pieces = this.#pieces;
+    // What ends while a piece is being read is closed only then.
+    const current = (): boolean => this.#pieces === pieces;
+    pieces.next().then(
+      (piece) => {
+        this.#reading = false;
+        if (current()) this.#write(piece);
+        else this.#closeAfter(pieces);
+      },
+      (error: unknown) => {
+        this.#reading = false;
+        if (current()) this.#fail(error);
+        else this.#closeAfter(pieces);
+      },
+    );
+  }
+
+  /** The consumer is gone. */
+  stopProducing(): void {
+    this.#consumer = undefined;
+    this.#fail(new ConsumerStopped('cannot send the rest of a file: the consumer is gone'));
+  }
+
+  #write(piece: Uint8Array | string | undefined): void {
+    if (piece === undefined) {
+      const sent = this.#sent;
+      this.#end();
+      sent?.callback(this.#last);
+      return;
+    }
+    try {
+      let bytes = asBytes(piece);
+      if (this.#transform !== undefined) bytes = asBytes(this.#transform(bytes));
+      // An empty piece would never be drained.
+      if (bytes.length === 0) {
+        this.resumeProducing();
+        return;
+      }
+      this.#last = Buffer.from(bytes.subarray(-1));
+      this.#consumer?.write(bytes);
+    } catch (error) {
+      this.#fail(error);
+    }
+  }
+
+  #fail(error: unknown): void {
+    const sent = this.#sent;
+    this.#end();
+    if (sent?.called === false) sent.errback(new Failure(error));
+  }
+
+  /** Lets go of the consumer and of what is sent. */
+  #end(): void {
+    const { consumer, pieces } = { consumer: this.#consumer, pieces: this.#pieces };
+    this.#sent = this.#consumer = this.#pieces = this.#transform = undefined;
+    consumer?.unregisterProducer();
+    if (pieces !== undefined && !this.#reading) this.#closeAfter(pieces);
+  }
+
+  #closeAfter(pieces: Pieces): void {
+    pieces.close().catch((error: unknown) => {
+      log.failure('a file that was sent could not be closed', new Failure(error), 'error');
+    });
+  }
+}
+
+function asBytes(piece: unknown): Buffer {
+  if (typeof piece === 'string') return Buffer.from(piece);
+  if (piece instanceof Uint8Array)
+    return Buffer.from(piece.buffer, piece.byteOffset, piece.byteLength);
+  throw new TypeError(`cannot send ${typeof piece}: a piece must be a Uint8Array or a string`);
+}
+
+function piecesOf(source: FileSource, chunkSize: number): Pieces {
+  if (typeof source === 'string' || source instanceof URL) return new PathPieces(source, chunkSize);
+  if (typeof (source as ReadableFile).read === 'function' && !(Symbol.asyncIterator in source))
+    return new FilePieces(source as ReadableFile, chunkSize);
+  const iterable = source as Partial<AsyncIterable<string> & Iterable<string>>;
+  const iterator = iterable[Symbol.asyncIterator]?.() ?? iterable[Symbol.iterator]?.();
+  if (iterator === undefined)
+    throw new TypeError('cannot send a file: it is neither a path, nor open, nor iterable');
+  return new IterablePieces(iterator);
+}
+
+/** The pieces of an open file. */
+class FilePieces implements Pieces {
+  readonly #file: ReadableFile;
+  readonly #chunkSize: number;
+
+  constructor(file: ReadableFile, chunkSize: number) {
+    this.#file = file;
+    this.#chunkSize = chunkSize;
+  }
+
+  async next(): Promise<Buffer | undefined> {
+    // Not from the pool, and for each piece a new one: it may be sent from where it is, later.
+    const buffer = Buffer.allocUnsafeSlow(this.#chunkSize);
+    const { bytesRead } = await this.#file.read(buffer, 0, buffer.length, null);
+    return bytesRead === 0 ? undefined : buffer.subarray(0, bytesRead);
+  }
+
+  close(): Promise<void> {
+    return Promise.resolve();
+  }
+}
+
+/** The pieces of a file that is opened, and closed. */
+class PathPieces implements Pieces {
+  readonly #path: string | URL;
+  readonly #chunkSize: number;
+  #file: { readonly pieces: FilePieces; close(): Promise<void> } | undefined;
+
+  constructor(path: string | URL, chunkSize: number) {
+    this.#path = path;
+    this.#chunkSize = chunkSize;
+  }
+
+  async next(): Promise<Buffer | undefined> {
+    if (this.#file === undefined) {
+      const handle = await open(this.#path);
+      const pieces = new FilePieces(handle, this.#chunkSize);
+      this.#file = { pieces, close: () => handle.close() };
+    }
+    return this.#file.pieces.next();
+  }
+
+  async close(): Promise<void> {
+    await this.#file?.close();
+  }
+}
+
+/** The pieces of an iterable: of a stream, say. */
+class IterablePieces implements Pieces {
+  readonly #iterator: AsyncIterator<Uint8Array | string> | Iterator<Uint8Array | string>;
+  #over = false;
+
+  constructor(iterator: AsyncIterator<Uint8Array | string> | Iterator<Uint8Array | string>) {
+    this.#iterator = iterator;
+  }
+
+  async next(): Promise<Uint8Array | string | undefined> {
+    const result: IteratorResult<Uint8Array | string> = await this.#iterator.next();
+    this.#over = result.done === true;
+    return result.done === true ? undefined : result.value;
+  }
+
+  async close(): Promise<void> {
+    if (!this.#over) await this.#iterator.return?.();
+  }
+}

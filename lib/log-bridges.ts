@@ -1,0 +1,149 @@
+/**
+ * Bridges between plait's log and the others of a process: `console`, loggers such as pino and winston, `NODE_DEBUG`,
+ * diagnostics channels; and the way back, from `console` into the log. Twisted: `STDLibLogObserver` and `LoggingFile`
+ * of `twisted.logger`.
+ */
+import { channel } from 'node:diagnostics_channel';
+import { debuglog, format, type DebugLogger } from 'node:util';
+import { eventAsText, formatEvent, Logger, type LogEvent, type LogLevel } from './log.ts';
+
+/** A function of another logger. */
+type Say = (...args: never[]) => unknown;
+
+/** Another logger: pino's, winston's, bunyan's, `console`. */
+export interface ForeignLogger {
+  readonly debug: Say;
+  readonly info: Say;
+  readonly warn: Say;
+  readonly error: Say;
+  /** For what is critical. Without it, `error` is. */
+  readonly fatal?: Say;
+}
+
+/** What the other logger has of its own. */
+const TAKEN: ReadonlySet<string> = new Set(['time', 'level', 'format', 'failure']);
+
+/** Options of {@link loggerObserver}. */
+export interface LoggerObserverOptions {
+  /**
+   * Where the other logger takes an object of fields: before the text, as pino and bunyan do; behind it, as winston does;
+   * or not at all. Default: `first`.
+   */
+  readonly fields?: 'first' | 'last' | 'none';
+}
+
+/**
+ * An observer that hands each event to another logger: its text, and its fields with the `namespace`. A failure becomes
+ * the field `err`, the Error itself. The text is escaped as in a file, so that no field of a peer's can forge a line.
+ * Twisted: `STDLibLogObserver`.
+ */
+export function loggerObserver(
+  logger: ForeignLogger,
+  { fields: place = 'first' }: LoggerObserverOptions = {},
+): (event: LogEvent) => void {
+  return (event) => {
+    const { level, failure } = event;
+    const rest = Object.fromEntries(Object.entries(event).filter(([key]) => !TAKEN.has(key)));
+    const text = formatEvent(event).replaceAll('\n', '\\n');
+    const fields = failure === undefined ? rest : { ...rest, err: failure.value };
+    if (place === 'first') call(logger, level, fields, text);
+    else if (place === 'last') call(logger, level, text, fields);
+    else call(logger, level, text);
+  };
+}
+
+function call(logger: ForeignLogger, level: LogLevel, ...args: unknown[]): void {
+  const name = level === 'critical' ? 'fatal' : level;
+  // A method of the logger, which may need it.
+  const say = (logger[name] ?? logger.error) as (...args: unknown[]) => unknown;
+  say.apply(logger, args);
+}
+
+/** True while this file writes to a console: what is redirected is not to come back. */
+let writing = false;
+
+/** An observer that writes each event to a console, by the method of its level. Default: the process's own. */
+export function consoleObserver(
+  to: Pick<Console, 'debug' | 'info' | 'warn' | 'error'> = console,
+): (event: LogEvent) => void {
+  return (event) => {
+    const text = eventAsText(event).trimEnd();
+    const before = writing;
+    writing = true;
+    try {
+      to[event.level === 'critical' ? 'error' : event.level]('%s', text);
+    } finally {
+      writing = before;
+    }
+  };
+}
+
+/**
+ * An observer that publishes each event to a channel of `node:diagnostics_channel`. While nobody has subscribed, it costs
+ * next to nothing.
+ */
+export function diagnosticsChannelObserver(name = 'plait.log'): (event: LogEvent) => void {
+  const events = channel(name);
+  return (event) => {
+    if (events.hasSubscribers) events.publish(event);
+  };
+}
+
+/**
+ * An observer that writes to standard error the events of those namespaces that the environment variable `NODE_DEBUG`
+ * names, as in `NODE_DEBUG=plait.reactor,shop.*`; whatever their level.
+ */
+export function debuglogObserver(): (event: LogEvent) => void {
+  const sections = new Map<string, DebugLogger>();
+  return (event) => {
+    let section = sections.get(event.namespace);
+    if (section === undefined) sections.set(event.namespace, (section = debuglog(event.namespace)));
+    if (section.enabled) section('%s', eventAsText(event).trimEnd());
+  };
+}
+
+/** The methods of `console` that are redirected, and the level that each becomes. */
+const METHODS = [
+  ['debug', 'debug'],
+  ['log', 'info'],
+  ['info', 'info'],
+  ['warn', 'warn'],
+  ['error', 'error'],
+] as const;
+
+/**
+ * Logs what the program says by `console.log` and its like: each call is an event. Disposing of what it returns ends
+ * that. What an observer writes by `console` is written. Twisted: `LoggingFile`, in place of standard output.
+ *
+ * @param logger default: one of the namespace `console`
+ */
+export function redirectConsole(logger: Logger = new Logger('console')): Disposable {
+  const restore: (() => void)[] = [];
+  for (const [method, level] of METHODS) {
+    // The console's methods are bound to it, and what others have put there is called as they would be.
+    // eslint-disable-next-line @typescript-eslint/unbound-method -- see above
+    const original = console[method];
+    const redirected = (...args: unknown[]): void => {
+      if (writing) {
+        original(...args);
+        return;
+      }
+      writing = true;
+      try {
+        logger.emit(level, '{text}', { text: format(...args) });
+      } finally {
+        writing = false;
+      }
+    };
+    console[method] = redirected;
+    restore.push(() => {
+      // Somebody else may have come since.
+      if (console[method] === redirected) console[method] = original;
+    });
+  }
+  return {
+    [Symbol.dispose]() {
+      for (const undo of restore) undo();
+    },
+  };
+}

@@ -1,0 +1,291 @@
+/**
+ * What stands between producers, consumers and protocols: a proxy that is the consumer of the one and the producer of
+ * the other, one that keeps a buffer, and two adapters. Twisted: `twisted.protocols.pcp`.
+ */
+import type { IConsumer, IProtocol, IPullProducer, IPushProducer } from './interfaces.ts';
+import { Protocol } from './protocol.ts';
+
+/** A producer of either kind. */
+type Producer = IPushProducer | IPullProducer;
+
+/**
+ * The consumer of a producer, and the producer of a consumer: passes on what comes, and what is asked for. Override
+ * `write`, and call that of this class, to change what passes. It keeps what is written while it is paused: a producer
+ * that does not obey fills the memory. Twisted: `BasicProducerConsumerProxy`.
+ *
+ * A pull producer is asked for the next piece whenever it has given one and the consumer has room; Twisted's proxy
+ * asks only when the consumer does.
+ *
+ * @example
+ * class Shouting extends BasicProducerConsumerProxy {
+ *   override write(data: Uint8Array | string) {
+ *     super.write(data.toString().toUpperCase());
+ *   }
+ * }
+ */
+export class BasicProducerConsumerProxy implements IConsumer, IPushProducer {
+  /** True if it is a push producer; otherwise its consumer asks it for each piece. */
+  readonly iAmStreaming: boolean;
+  /** Where it writes to; undefined once that has told it to stop. */
+  protected consumer: IConsumer | undefined;
+  /** Who writes to it, if anybody is registered. */
+  protected producer: Producer | undefined;
+  protected producerIsStreaming = false;
+  protected paused = false;
+  /** How many bytes wait to be passed on. */
+  protected keptBytes = 0;
+  /** A piece was asked for, and has not been given. */
+  protected outstandingPull = false;
+  // These two are for the subclass, and here because a consumer may ask from inside the constructor.
+  /** The producer was paused, and is to be resumed. */
+  protected producerPaused = false;
+  /** The producer has written its last, and not all of it is passed on. */
+  protected ending = false;
+  #kept: Uint8Array[] = [];
+  #pulling = false;
+  /** How often something was written. */
+  #writes = 0;
+
+  /**
+   * Registers itself with `consumer`.
+   *
+   * @param iAmStreaming true to be a push producer, false to be a pull producer
+   * @throws what the consumer throws if it has another producer
+   */
+  constructor(consumer: IConsumer, iAmStreaming = true) {
+    this.iAmStreaming = iAmStreaming;
+    this.consumer = consumer;
+    consumer.registerProducer(this, iAmStreaming);
+  }
+
+  // ── As a producer ────────────────────────────────────────────────────────────────────────────────────────────────
+
+  pauseProducing(): void {
+    this.paused = true;
+    if (this.producerIsStreaming) (this.producer as IPushProducer).pauseProducing();
+  }
+
+  resumeProducing(): void {
+    this.paused = false;
+    if (this.passOn()) {
+      if (this.iAmStreaming) this.producer?.resumeProducing();
+      return;
+    }
+    if (!this.iAmStreaming) this.outstandingPull = true;
+    this.producer?.resumeProducing();
+  }
+
+  stopProducing(): void {
+    const { producer } = this;
+    this.consumer = this.producer = undefined;
+    this.#forget();
+    producer?.stopProducing();
+  }
+
+  // ── As a consumer ────────────────────────────────────────────────────────────────────────────────────────────────
+
+  write(data: Uint8Array | string): void {
+    if (this.consumer === undefined) return;
+    const bytes = typeof data === 'string' ? Buffer.from(data) : data;
+    this.#writes++;
+    if (this.paused || (!this.iAmStreaming && !this.outstandingPull)) {
+      this.#kept.push(bytes);
+      this.keptBytes += bytes.length;
+    } else {
+      this.outstandingPull = false;
+      this.consumer.write(bytes);
+    }
+    this.pull();
+  }
+
+  /** @throws Error if another producer is registered */
+  registerProducer(producer: Producer, streaming: boolean): void {
+    if (this.producer !== undefined)
+      throw new Error('cannot register a producer: another one is registered');
+    if (this.consumer === undefined) {
+      producer.stopProducing();
+      return;
+    }
+    this.producer = producer;
+    this.producerIsStreaming = streaming;
+    if (streaming) {
+      if (this.paused) this.pauseProducing();
+    } else if (this.outstandingPull) {
+      producer.resumeProducing();
+    } else {
+      this.pull();
+    }
+  }
+
+  unregisterProducer(): void {
+    if (this.producer === undefined) return;
+    this.producer = undefined;
+    this.producerIsStreaming = false;
+    this.producerEnded();
+  }
+
+  // ── For subclasses ───────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** The producer has written its last, and the consumer is to have what is left of it. */
+  protected producerEnded(): void {
+    this.passOn();
+    this.consumer?.unregisterProducer();
+  }
+
+  /** Passes on what was kept; true if there was anything. */
+  protected passOn(): boolean {
+    if (this.#kept.length === 0 || this.consumer === undefined) return false;
+    const data = Buffer.concat(this.#kept);
+    this.#forget();
+    this.outstandingPull = false;
+    this.consumer.write(data);
+    return true;
+  }
+
+  /** Whether a pull producer is to be asked without being asked oneself. */
+  protected wantsPiece(): boolean {
+    return this.iAmStreaming && !this.paused;
+  }
+
+  /** Asks a pull producer for pieces, as long as it gives them at once. */
+  protected pull(): void {
+    if (this.#pulling) return;
+    this.#pulling = true;
+    try {
+      while (this.producer !== undefined && !this.producerIsStreaming && this.wantsPiece()) {
+        const before = this.#writes;
+        this.producer.resumeProducing();
+        if (this.#writes === before) return;
+      }
+    } finally {
+      this.#pulling = false;
+    }
+  }
+
+  #forget(): void {
+    this.#kept = [];
+    this.keptBytes = 0;
+  }
+}
+
+/**
+ * A proxy with a buffer: the producer goes on while the consumer is paused, until `bufferSize` bytes are kept, and a
+ * pull producer is asked ahead. Twisted: `ProducerConsumerProxy`.
+ */
+export class ProducerConsumerProxy extends BasicProducerConsumerProxy {
+  /** The producer is paused when so many bytes are kept, or more. Default: 65,536. */
+  bufferSize = 64 * 1024;
+
+  override pauseProducing(): void {
+    this.paused = true;
+  }
+
+  override resumeProducing(): void {
+    this.paused = false;
+    if (!this.passOn() && !this.iAmStreaming) this.outstandingPull = true;
+    if (this.ending) {
+      this.ending = false;
+      this.consumer?.unregisterProducer();
+    }
+    if (this.producerPaused && this.keptBytes < this.bufferSize) {
+      this.producerPaused = false;
+      this.producer?.resumeProducing();
+    }
+    this.pull();
+  }
+
+  override write(data: Uint8Array | string): void {
+    super.write(data);
+    if (!this.producerIsStreaming || this.producerPaused || this.keptBytes < this.bufferSize)
+      return;
+    this.producerPaused = true;
+    (this.producer as IPushProducer).pauseProducing();
+  }
+
+  override registerProducer(producer: Producer, streaming: boolean): void {
+    if (this.producer === undefined) this.producerPaused = this.ending = false;
+    super.registerProducer(producer, streaming);
+  }
+
+  protected override producerEnded(): void {
+    if (this.keptBytes > 0) this.ending = true;
+    else super.producerEnded();
+  }
+
+  protected override wantsPiece(): boolean {
+    return this.keptBytes < this.bufferSize;
+  }
+}
+
+/**
+ * A protocol as a consumer: what is written to it, the protocol receives. It takes all that a producer has, as fast as
+ * it comes. Twisted: `ProtocolToConsumerAdapter`.
+ */
+export class ProtocolToConsumerAdapter implements IConsumer {
+  /** The protocol. */
+  readonly original: Pick<IProtocol, 'dataReceived'>;
+  /** A pull producer that is registered. */
+  #pulled: Producer | undefined;
+  #asking = false;
+  #askAgain = false;
+
+  constructor(protocol: Pick<IProtocol, 'dataReceived'>) {
+    this.original = protocol;
+  }
+
+  write(data: Uint8Array | string): void {
+    this.original.dataReceived(Buffer.from(data as Uint8Array));
+    this.#ask();
+  }
+
+  registerProducer(producer: Producer, streaming: boolean): void {
+    this.#pulled = streaming ? undefined : producer;
+    this.#ask();
+  }
+
+  unregisterProducer(): void {
+    this.#pulled = undefined;
+  }
+
+  /** In a loop: a producer may write from inside the call that asks it to. */
+  #ask(): void {
+    this.#askAgain = true;
+    if (this.#asking) return;
+    this.#asking = true;
+    try {
+      while (this.#askAgain) {
+        this.#askAgain = false;
+        this.#pulled?.resumeProducing();
+      }
+    } finally {
+      this.#asking = false;
+    }
+  }
+}
+
+/**
+ * A consumer as a protocol: what a connection brings is written to it. The connection is its producer, so that it is
+ * not read faster than the consumer can take it; Twisted's adapter has no such limit. Twisted:
+ * `ConsumerToProtocolAdapter`.
+ */
+export class ConsumerToProtocolAdapter extends Protocol {
+  /** The consumer. */
+  readonly original: IConsumer;
+
+  constructor(consumer: IConsumer) {
+    super();
+    this.original = consumer;
+  }
+
+  override connectionMade(): void {
+    this.original.registerProducer(this.transport, true);
+  }
+
+  override dataReceived(data: Buffer): void {
+    this.original.write(data);
+  }
+
+  override connectionLost(): void {
+    this.original.unregisterProducer();
+  }
+}
