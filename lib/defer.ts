@@ -36,6 +36,7 @@ import { AlreadyCalledError, CancelledError } from './errors.ts';
 import { Failure } from './failure.ts';
 import type { IReactorTime, Seconds } from './interfaces.ts';
 import { asCancelled, cancelOnAbort, timeOut } from './give-up.ts';
+import { notePending } from './pending.ts';
 import { handled, noteUnhandled } from './unhandled.ts';
 
 /** What a callback's return value leaves in the chain: a Deferred's or promise's value, and never a Failure. */
@@ -79,7 +80,7 @@ export class Deferred<T> implements PromiseLike<T> {
   /** @param canceller called by `cancel()` while the Deferred is not fired */
   constructor(canceller?: Canceller<T>) {
     this.#canceller = canceller;
-    if (debugging) this.#rare = { created: new Error('created here') };
+    if (debugging) this.#rare = { created: notePending(this, new Error('created here')) };
   }
 
   // ── Firing ───────────────────────────────────────────────────────────────────────────────────────────────────────

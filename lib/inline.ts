@@ -8,10 +8,11 @@
  */
 import { AsyncResource } from 'node:async_hooks';
 import { isThenable, type Relay, type Waiter } from './chain.ts';
-import { Deferred, type Settled } from './defer.ts';
+import { Deferred, getDebugging, type Settled } from './defer.ts';
 import { CancelledError, NotACoroutineError } from './errors.ts';
 import { Failure } from './failure.ts';
 import { Logger } from './log.ts';
+import { noteCoroutine } from './pending.ts';
 
 const log = new Logger('plait.defer');
 
@@ -36,6 +37,7 @@ class Run extends AsyncResource implements Waiter, Relay {
     super('plait.coroutine', RESOURCE_OPTIONS);
     this.#generator = generator;
     this.deferred = Deferred.relayed(this);
+    if (getDebugging()) noteCoroutine(this.deferred, () => this.#waitingOn);
   }
 
   start(): void {

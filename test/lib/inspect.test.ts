@@ -1,0 +1,132 @@
+/** What a reactor tells of what is pending. */
+import {
+  connectProtocol,
+  Deferred,
+  Factory,
+  inlineCallbacks,
+  pendingDeferreds,
+  ProcessProtocol,
+  Protocol,
+  Reactor,
+  setDebugging,
+  TCP4ClientEndpoint,
+} from 'plait';
+import { Simulation } from '../../lib/testing/sim/index.ts';
+import { pendingMark } from '../../lib/pending.ts';
+import t from '../fixture.ts';
+
+t.test('a reactor that has nothing to do says so', async (t) => {
+  const inspection = new Reactor().inspect();
+  t.same({ ...inspection }, { ...inspection, running: false, delayedCalls: [], ports: [] });
+  t.equal(String(inspection), 'the reactor is not running\nnothing is pending');
+});
+
+t.test('calls, ports, connections and attempts are told, the next call first', async (t) => {
+  const sim = new Simulation({ conditions: 'ideal' });
+  const server = sim.host('server').reactor;
+  const client = sim.host('client').reactor;
+  client.callLater(60, function later() {});
+  client.callLater(5, function sooner() {});
+  client.callLater(30, () => {});
+  server.listenTCP(7, Factory.forProtocol(Protocol));
+  server.listenUDP(9, {
+    startProtocol() {},
+    stopProtocol() {},
+    datagramReceived() {},
+    makeConnection() {},
+    doStart() {},
+    doStop() {},
+  } as never);
+  const connected = connectProtocol(new TCP4ClientEndpoint(client, 'server', 7), new Protocol());
+  t.match(client.inspect().attempts, [/^<connector connecting to server:7>$/]);
+  sim.advance(1);
+  t.equal((await connected).transport.connected, true);
+  const there = server.inspect();
+  t.match(there.ports, [/^<Port listening 0\.0\.0\.0:7>$/, /:9/]);
+  t.match(there.connections, [
+    /^<connection open 10\.0\.0\.1:7 with 10\.0\.0\.2:\d+ for a Protocol>$/,
+  ]);
+  const here = client.inspect();
+  t.same(
+    here.delayedCalls.map(({ name, in: delay }) => [name, delay]),
+    [
+      ['sooner', 4],
+      ['', 29],
+      ['later', 59],
+    ],
+  );
+  t.match(
+    String(here),
+    /^the reactor is not running\ncalls that wait:\n {2}in 4\.000 s: sooner\n {2}in 29\.000 s: \(no name\)\n/,
+  );
+  t.match(String(here), /\nconnections:\n {2}<connection open /);
+  t.match(String(there), /\nports:\n {2}<Port listening /);
+});
+
+t.test('a process is told while it runs', { skip: process.platform === 'win32' }, async (t) => {
+  const reactor = new Reactor();
+  const ended = new Deferred<void>();
+  class Cat extends ProcessProtocol {
+    override processEnded() {
+      ended.callback();
+    }
+  }
+  const cat = reactor.spawnProcess(new Cat(), '/bin/cat');
+  t.match(reactor.inspect().processes, [`<process ${cat.pid} /bin/cat>`]);
+  t.match(String(reactor.inspect()), /\nprocesses:\n {2}<process /);
+  cat.closeStdin();
+  await ended;
+  t.same(reactor.inspect().processes, []);
+});
+
+t.test(
+  'while debugging is on, what has no result is told with the place where it was made',
+  async (t) => {
+    setDebugging(true);
+    t.teardown(() => setDebugging(false));
+    const mark = pendingMark();
+    const never = new Deferred<string>();
+    const waiting = inlineCallbacks(function* () {
+      return yield* never;
+    })();
+    const chained = new Deferred<void>().addCallback(() => never);
+    chained.callback('first');
+    const done = new Deferred<void>();
+    done.callback();
+
+    const found = pendingDeferreds(mark);
+    t.same(
+      found.map(({ kind }) => kind),
+      ['Deferred', 'coroutine', 'Deferred'],
+    );
+    for (const { madeAt } of found) t.match(madeAt, /inspect\.test\.ts:\d+:\d+$/);
+    t.equal(found[0]!.waitsFor, undefined);
+    t.equal(found[1]!.waitsFor, found[0]!.madeAt);
+    t.equal(found[2]!.waitsFor, found[0]!.madeAt);
+    t.match(
+      String(new Reactor().inspect()),
+      /\nwithout a result:\n(.*\n)* {2}a coroutine made at \S+, waits for what was made at \S+/,
+    );
+    never.callback('at last');
+    t.equal(await waiting, 'at last');
+    t.same(pendingDeferreds(mark), []);
+  },
+);
+
+t.test('many that are over are forgotten, and none is kept alive', async (t) => {
+  setDebugging(true);
+  t.teardown(() => setDebugging(false));
+  const mark = pendingMark();
+  for (let i = 0; i < 5000; i++) new Deferred<number>().callback(i);
+  const kept = new Deferred<void>();
+  t.equal(pendingDeferreds(mark).length, 1);
+  kept.callback();
+  (() => {
+    for (let i = 0; i < 2000; i++) new Deferred<number>();
+  })();
+  for (let i = 0; i < 20 && pendingDeferreds(mark).length > 100; i++) {
+    await new Promise((resolve) => setImmediate(resolve));
+    global.gc?.();
+  }
+  t.ok(pendingDeferreds(mark).length <= 100, 'what nobody can see any more is collected');
+});
