@@ -22,6 +22,11 @@ export class TimeHeap<T> {
     return this.#things[0];
   }
 
+  /** The time of the first thing. */
+  get firstTime(): number | undefined {
+    return this.#times[0];
+  }
+
   /** The order of the first thing. */
   get firstOrder(): number | undefined {
     return this.#orders[0];

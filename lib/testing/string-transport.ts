@@ -1,10 +1,18 @@
 /**
  * A transport that keeps what is written to it. Twisted: `StringTransport` of `twisted.internet.testing`.
  */
+import type { X509Certificate } from 'node:crypto';
 import { type Address, IPv4Address } from '../address.ts';
-import { ConnectionDone } from '../errors.ts';
+import { ConnectionDone, SSLError } from '../errors.ts';
 import { Failure } from '../failure.ts';
-import type { IProtocol, IPullProducer, IPushProducer, ITCPTransport } from '../interfaces.ts';
+import type {
+  IProtocol,
+  IPullProducer,
+  IPushProducer,
+  ITLSTransport,
+  StartTLSOptions,
+} from '../interfaces.ts';
+import type { ITLSContextFactory } from '../tls-settings.ts';
 
 /** Options of {@link StringTransport}. */
 export interface StringTransportOptions {
@@ -14,6 +22,14 @@ export interface StringTransportOptions {
   readonly peerAddress?: Address;
   /** True to allow pausing and resuming after the connection was closed. */
   readonly lenient?: boolean;
+}
+
+/** A call of `startTLS`. */
+export interface StartedTLS {
+  readonly contextFactory: ITLSContextFactory;
+  readonly options: StartTLSOptions;
+  /** How many bytes had been written before: those go out in the clear. */
+  readonly written: number;
 }
 
 /** Whether the protocol lets the transport produce: deliver data. */
@@ -29,7 +45,7 @@ export type ProducerState = 'producing' | 'paused' | 'stopped';
  * transport.write('hello');
  * transport.value().toString();   // 'hello'
  */
-export class StringTransport implements ITCPTransport {
+export class StringTransport implements ITLSTransport {
   /** `loseConnection` was called. */
   disconnecting = false;
   /** `abortConnection` was called. */
@@ -42,9 +58,16 @@ export class StringTransport implements ITCPTransport {
   /** The producer that the protocol has registered. */
   producer: IPushProducer | IPullProducer | undefined;
   streaming: boolean | undefined;
+  /** Each call of `startTLS`. No handshake comes of it. */
+  readonly startedTLS: StartedTLS[] = [];
+  /** What `getPeerCertificate` returns: set it when the handshake is to be done. */
+  peerCertificate: X509Certificate | undefined;
+  /** Set it when the handshake is to be done. */
+  negotiatedProtocol: string | undefined;
   readonly #options: StringTransportOptions;
   #written: Uint8Array[] = [];
-  #noDelay = false;
+  #writtenBytes = 0;
+  #noDelay = true;
   #keepAlive = false;
 
   constructor(options: StringTransportOptions = {}) {
@@ -62,14 +85,16 @@ export class StringTransport implements ITCPTransport {
   }
 
   write(data: Uint8Array | string): void {
-    if (typeof data !== 'string' && !((data as unknown) instanceof Uint8Array)) {
-      throw new TypeError(`write needs a Uint8Array or a string, not ${typeof data}`);
-    }
-    this.#written.push(Buffer.from(data as Uint8Array));
+    checkBytes('write', data);
+    const bytes = Buffer.from(data as Uint8Array);
+    this.#written.push(bytes);
+    this.#writtenBytes += bytes.length;
   }
 
   writeSequence(pieces: Iterable<Uint8Array | string>): void {
-    for (const piece of pieces) this.write(piece);
+    const all = [...pieces];
+    for (const piece of all) checkBytes('writeSequence', piece);
+    for (const piece of all) this.write(piece);
   }
 
   get bufferedBytes(): number {
@@ -134,6 +159,17 @@ export class StringTransport implements ITCPTransport {
       throw new Error('cannot resume a transport that was stopped');
   }
 
+  /** Notes it. Throws SSLError once it is closing, as a real transport does. */
+  startTLS(contextFactory: ITLSContextFactory, options: StartTLSOptions = {}): void {
+    if (this.disconnecting || this.writeDisconnecting)
+      throw new SSLError('cannot start TLS: the connection is closing');
+    this.startedTLS.push({ contextFactory, options, written: this.#writtenBytes });
+  }
+
+  getPeerCertificate(): X509Certificate | undefined {
+    return this.peerCertificate;
+  }
+
   getTcpNoDelay(): boolean {
     return this.#noDelay;
   }
@@ -149,6 +185,12 @@ export class StringTransport implements ITCPTransport {
   setTcpKeepAlive(enabled: boolean): void {
     this.#keepAlive = enabled;
   }
+}
+
+/** As real transports do, before anything is written. */
+function checkBytes(method: string, data: unknown): void {
+  if (typeof data === 'string' || data instanceof Uint8Array) return;
+  throw new TypeError(`${method} needs a Uint8Array or a string, not ${typeof data}`);
 }
 
 /** A StringTransport that tells its protocol, at once, that the connection is lost when it closes it. */
