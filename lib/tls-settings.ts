@@ -5,8 +5,8 @@
  */
 import type { X509Certificate } from 'node:crypto';
 
-/** Versions of TLS that can be spoken. */
-export type TLSVersion = 'TLSv1.2' | 'TLSv1.3';
+/** Versions of TLS that can be spoken. Those before 1.2 only where somebody has asked for them by name. */
+export type TLSVersion = 'TLSv1' | 'TLSv1.1' | 'TLSv1.2' | 'TLSv1.3';
 
 /** Keys, trust and ciphers, as data: what a context of the engine is compiled from. */
 export interface TLSContextOptions {

@@ -8,6 +8,8 @@
  */
 import { type IPushProducer, type ITransport, LimitExceeded, Protocol, ReceiveBuffer } from 'plait';
 
+export { FileSender, type FileSenderOptions, type FileSource, type FileTransform } from 'plait';
+
 const CRLF = Buffer.from('\r\n');
 
 /** What both kinds of line receiver have. */
@@ -130,6 +132,11 @@ export abstract class LineReceiver extends LineProtocol implements IPushProducer
     return this.#waiting.takeAll();
   }
 
+  /** Called by `startTLS`: what waits belongs to the handshake. */
+  takeUnread(): Buffer {
+    return this.#waiting.takeAll();
+  }
+
   override dataReceived(data: Buffer): void {
     if (isOver(this.transport)) return;
     this.#waiting.feed(data);
@@ -194,6 +201,11 @@ export abstract class LineReceiver extends LineProtocol implements IPushProducer
  */
 export abstract class LineOnlyReceiver extends LineProtocol {
   readonly #waiting = new ReceiveBuffer();
+
+  /** Called by `startTLS`: what waits belongs to the handshake. */
+  takeUnread(): Buffer {
+    return this.#waiting.takeAll();
+  }
 
   override dataReceived(data: Buffer): void {
     if (isOver(this.transport)) return;

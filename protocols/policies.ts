@@ -19,5 +19,5 @@ export {
   type TimeoutFactoryOptions,
   TimeoutMixin,
 } from './policies/timeout.ts';
-export { TrafficLoggingFactory } from './policies/traffic.ts';
+export { SpewingFactory, TrafficLoggingFactory } from './policies/traffic.ts';
 export { ProtocolWrapper, WrappingFactory } from './policies/wrapping.ts';

@@ -11,11 +11,9 @@ import {
   inlineCallbacks,
   maybeDeferred,
   reactor as processReactor,
+  type ClientEndpointReactor,
   type Coroutine,
   type Deferred,
-  type IReactorTCP,
-  type IReactorTime,
-  type IReactorUNIX,
   type IStreamClientEndpoint,
   type Seconds,
 } from 'plait';
@@ -39,7 +37,7 @@ export interface ClamdOptions {
    */
   readonly endpoint?: string | IStreamClientEndpoint;
   /** Makes the connection and tells the time. Default: the process's own. */
-  readonly reactor?: IReactorTime & IReactorTCP & IReactorUNIX;
+  readonly reactor?: ClientEndpointReactor;
   /** Seconds for all of it, from connecting to the reply; null for no end. Default: 120. */
   readonly timeout?: Seconds | null;
   /** Cancels the command when it is aborted. */

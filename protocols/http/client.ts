@@ -4,33 +4,32 @@
  * Twisted: `twisted.web.client.getPage`, which was removed there since it could not keep credentials to their origin.
  */
 import {
-  ConnectError,
   ConnectingCancelledError,
   Failure,
-  SSLError,
-  TCP4ClientEndpoint,
+  HostnameEndpoint,
   connectProtocol,
   inlineCallbacks,
   maybeDeferred,
+  optionsForClientTLS,
   reactor as processReactor,
   type Coroutine,
   type Deferred,
-  type ErrorDetails,
-  type IReactorTCP,
-  type IReactorTime,
+  type HostnameEndpointOptions,
+  type HostnameEndpointReactor,
   type IStreamClientEndpoint,
+  type ITLSContextFactory,
   type Seconds,
-  type TCPClientOptions,
+  type TrustSource,
 } from 'plait';
 import {
   HTTPError,
   InfiniteRedirection,
   PageRedirect,
   RequestCancelled,
-  RequestNotSent,
   RequestTimedOut,
+  notConnected,
 } from './errors.ts';
-import { Exchange, type ExchangeLimits } from './exchange.ts';
+import { Exchange, type ExchangeLimits, type Securing } from './exchange.ts';
 import { checkedLimit } from './grammar.ts';
 import type { Request, Response } from './message.ts';
 import { isRedirect, redirected } from './redirect.ts';
@@ -39,14 +38,21 @@ import { makeRequest, nameOf, type RequestParts } from './request.ts';
 /** Options of {@link getPage} and {@link request}. */
 export interface RequestOptions extends RequestParts, ExchangeLimits {
   /** Makes the connections and tells the time. Default: the process's own. */
-  readonly reactor?: IReactorTime & IReactorTCP;
+  readonly reactor?: HostnameEndpointReactor;
   /**
    * Seconds for all of it, from the look-up of the host's name to the last byte, with all redirects; null for no end.
    * Default: 60.
    */
   readonly timeout?: Seconds | null;
-  /** Seconds for a connection to be made, each time. Default: 30. */
+  /** Seconds for a connection to be made, each time, and again for it to be secured. Default: 30. */
   readonly connectTimeout?: Seconds;
+  /** For https: who may vouch for servers. Default: `platformTrust()`. */
+  readonly trustRoot?: TrustSource;
+  /**
+   * For https: makes the TLS options for a server, in place of `optionsForClientTLS` with `trustRoot`. Called for each
+   * connection, since a redirect may lead to another server. Twisted: `IPolicyForHTTPS`.
+   */
+  readonly contextFactory?: (hostname: string, port: number) => ITLSContextFactory;
   /** The local address, and port if it matters, to connect from. */
   readonly bindAddress?: { readonly host: string; readonly port?: number };
   /** False to take a redirect as the answer. Default: true. */
@@ -89,9 +95,11 @@ export function getPage(url: string | URL, options: RequestOptions = {}): Deferr
  * Redirects are followed unless `followRedirect` is false. It never throws, but fails
  * - with RangeError, TypeError or a RequestNotSent for arguments that make no request;
  * - with the ConnectError of the class that `connectTCP` fails with where no connection can be made;
+ * - with VerificationError for a server that is not who it should be, SSLError where TLS cannot be spoken with it, and
+ *   CertificateError for a trust root that cannot be used: nothing has been sent then;
  * - with RequestTransmissionFailed, ResponseNeverReceived, ResponseFailed or PartialDownloadError, by how far it came;
  * - with InfiniteRedirection, RedirectWithNoLocation or RedirectRefused;
- * - with RequestTimedOut, a TimeoutError, or RequestCancelled, a CancelledError; with SSLError for https.
+ * - with RequestTimedOut, a TimeoutError, or RequestCancelled, a CancelledError.
  *
  * Twisted: `Agent.request` with `RedirectAgent` and `readBody`.
  */
@@ -108,6 +116,7 @@ function begin(url: string | URL, options: RequestOptions): Deferred<Response> {
       timeout: seconds('connectTimeout', options.connectTimeout ?? CONNECT_TIMEOUT),
       ...(options.bindAddress && { bindAddress: options.bindAddress }),
     },
+    contextFactory: contextFactoryOf(options),
     limits: options,
     redirectLimit: checkedLimit('redirectLimit', options.redirectLimit, REDIRECT_LIMIT),
   };
@@ -124,8 +133,9 @@ function begin(url: string | URL, options: RequestOptions): Deferred<Response> {
 
 /** What the arguments come to, but for the request. */
 interface Settings {
-  readonly reactor: IReactorTCP;
-  readonly connection: TCPClientOptions;
+  readonly reactor: HostnameEndpointReactor;
+  readonly connection: HostnameEndpointOptions & { readonly timeout: Seconds };
+  readonly contextFactory: (hostname: string, port: number) => ITLSContextFactory;
   readonly limits: ExchangeLimits;
   readonly redirectLimit: number;
 }
@@ -171,33 +181,62 @@ const perform = inlineCallbacks(function* (
   request: Request,
   settings: Settings,
 ): Coroutine<Response> {
-  const exchange = new Exchange(request, settings.limits);
+  const exchange = new Exchange(request, settings.limits, securingOf(request, settings));
   try {
     yield* connectProtocol(endpointFor(request, settings), exchange);
   } catch (error) {
-    throw notConnected(request, error as Error);
+    throw failed(request, error as Error);
   }
   return yield* exchange.response;
 });
 
-/** Where to send it: for now over TCP alone. */
+/** Where to send it. */
 function endpointFor({ url }: Request, { reactor, connection }: Settings): IStreamClientEndpoint {
-  if (url.protocol === 'https:')
-    throw new SSLError('https is not supported yet: this version has no TLS');
-  const host = url.hostname.replace(/^\[(.*)\]$/, '$1');
-  return new TCP4ClientEndpoint(reactor, host, url.port === '' ? 80 : Number(url.port), connection);
+  return new HostnameEndpoint(reactor, hostOf(url), portOf(url), connection);
 }
 
-/** The error for the caller: of the same class where it is a ConnectError, so that it can be told by that. */
-function notConnected(request: Request, cause: Error): Error {
-  const details = {
-    method: request.method,
-    url: request.url.href,
-    phase: 'connecting',
-    cause,
-  } as const;
-  if (cause instanceof ConnectingCancelledError) return new RequestCancelled(details);
-  if (!(cause instanceof ConnectError)) return new RequestNotSent(cause.message, details);
-  const Class = cause.constructor as new (message: string, details: ErrorDetails) => ConnectError;
-  return new Class(`${nameOf(request)}: ${cause.message}`, { cause });
+function hostOf(url: URL): string {
+  return url.hostname.replace(/^\[(.*)\]$/, '$1');
+}
+
+function portOf({ port, protocol }: URL): number {
+  if (port !== '') return Number(port);
+  return protocol === 'https:' ? 443 : 80;
+}
+
+/** How the connection is secured, for https. */
+function securingOf(request: Request, settings: Settings): Securing | undefined {
+  const { url } = request;
+  if (url.protocol !== 'https:') return undefined;
+  try {
+    const contextFactory = settings.contextFactory(hostOf(url), portOf(url));
+    return { contextFactory, handshakeTimeout: settings.connection.timeout };
+  } catch (thrown) {
+    throw failed(request, new Failure(thrown).value);
+  }
+}
+
+/** By default the server must be who the URL says, and is spoken HTTP/1.1 with (RFC 7301). */
+function contextFactoryOf(options: RequestOptions): Settings['contextFactory'] {
+  const { contextFactory, trustRoot } = options;
+  if (contextFactory === undefined) {
+    const trust = trustRoot === undefined ? {} : { trustRoot };
+    return (hostname, port) =>
+      optionsForClientTLS(hostname, { ...trust, port, acceptableProtocols: ['http/1.1'] });
+  }
+  if (trustRoot !== undefined) {
+    throw new TypeError('trustRoot and contextFactory cannot both be given');
+  }
+  if (typeof contextFactory !== 'function') {
+    throw new TypeError(`contextFactory must be a function, not ${typeof contextFactory}`);
+  }
+  return contextFactory;
+}
+
+/** The error for the caller. */
+function failed({ method, url }: Request, cause: Error): Error {
+  const details = { method, url: url.href, phase: 'connecting', cause } as const;
+  return cause instanceof ConnectingCancelledError
+    ? new RequestCancelled(details)
+    : notConnected(details);
 }

@@ -21,15 +21,25 @@
  * ```
  *
  * To these come plait's own ConnectErrors (ConnectionRefusedError, DNSLookupError …) where no connection could be made,
- * SSLError for https, RequestTimedOut, which is a TimeoutError, and RequestCancelled, which is a CancelledError. Where
+ * SSLError, VerificationError and CertificateError where it could not be secured, RequestTimedOut, which is a TimeoutError, and RequestCancelled, which is a CancelledError. Where
  * the server sent more than it may, the `cause` of the ResponseFailed is plait's LimitExceeded.
  */
-import { CancelledError, PlaitError, TimeoutError, type ErrorDetails, type Seconds } from 'plait';
+import {
+  CancelledError,
+  CertificateError,
+  ConnectError,
+  PlaitError,
+  TimeoutError,
+  VerificationError,
+  type ErrorDetails,
+  type Seconds,
+} from 'plait';
 import type { Headers } from './headers.ts';
 import type { Response } from './message.ts';
 
 /** How far a request has come. */
-export type Phase = 'preparing' | 'connecting' | 'sending' | 'waiting' | 'headers' | 'body';
+export type Phase =
+  'preparing' | 'connecting' | 'securing' | 'sending' | 'waiting' | 'headers' | 'body';
 
 /** What is known of a request that failed. */
 export interface RequestErrorDetails extends ErrorDetails {
@@ -134,6 +144,7 @@ export class RequestCancelled extends CancelledError {
 export const DOING: Readonly<Record<Phase, string>> = {
   preparing: 'it was being prepared',
   connecting: 'the connection was being made',
+  securing: 'the connection was being secured',
   sending: 'the request was being sent',
   waiting: 'waiting for the response',
   headers: 'the headers of the response were arriving',
@@ -200,6 +211,19 @@ export class ParseError extends PlaitError {}
 
 /** The connection was closed before the response was complete. */
 export class DataLoss extends PlaitError {}
+
+/**
+ * The error for a request that had no connection, or none that was secure, so that nothing was sent: of the same class
+ * where that is one of plait's for this, so that it can be told by that.
+ */
+export function notConnected(details: RequestErrorDetails & { readonly cause: Error }): Error {
+  const { method, url, cause } = details;
+  const kept = [ConnectError, VerificationError, CertificateError];
+  if (!kept.some((Class) => cause instanceof Class))
+    return new RequestNotSent(cause.message, details);
+  const Class = cause.constructor as new (message: string, details: ErrorDetails) => PlaitError;
+  return new Class(`${attempt(method, url)}: ${cause.message}`, { cause });
+}
 
 /** A request as an error names it: `GET http://example.com/`. */
 export function attempt(method: string, url: string): string {

@@ -12,7 +12,11 @@ import {
   LimitExceeded,
   Protocol,
   type Failure,
+  SSLError,
   type IPullProducer,
+  type ITLSContextFactory,
+  type ITLSTransport,
+  type Seconds,
 } from 'plait';
 import {
   DataLoss,
@@ -21,6 +25,7 @@ import {
   RequestTransmissionFailed,
   ResponseFailed,
   ResponseNeverReceived,
+  notConnected,
   type Phase,
   type RequestErrorDetails,
 } from './errors.ts';
@@ -38,6 +43,13 @@ import type { Request, Response, ResponseHead } from './message.ts';
 export interface ExchangeLimits extends ResponseLimits {
   /** Bytes of the body, all of which are kept in memory. Default: 67,108,864, which is 64 MiB. */
   readonly maxBodySize?: number;
+}
+
+/** How the connection is to be secured before anything is sent. */
+export interface Securing {
+  readonly contextFactory: ITLSContextFactory;
+  /** Seconds for the handshake; null for no end. Default: 30. */
+  readonly handshakeTimeout?: Seconds | null;
 }
 
 const MAX_BODY_SIZE = 64 * 1024 * 1024;
@@ -63,6 +75,7 @@ export class Exchange extends Protocol implements IPullProducer {
     this.#fail(new RequestCancelled(this.#details()));
   });
   readonly #request: Request;
+  readonly #securing: Securing | undefined;
   readonly #head: Buffer;
   readonly #reader: ResponseReader;
   readonly #body: BodyBuffer;
@@ -74,10 +87,14 @@ export class Exchange extends Protocol implements IPullProducer {
   /** True once `response` has been fired. */
   #over = false;
 
-  /** @throws TypeError for a request that cannot be sent; RangeError for a limit that is none */
-  constructor(request: Request, limits: ExchangeLimits = {}) {
+  /**
+   * @param securing if given, TLS is started on the connection first, by its `startTLS`
+   * @throws TypeError for a request that cannot be sent; RangeError for a limit that is none
+   */
+  constructor(request: Request, limits: ExchangeLimits = {}, securing?: Securing) {
     super();
     this.#request = request;
+    this.#securing = securing;
     this.#head = writeRequestHead(request);
     this.#reader = new ResponseReader(request.method, limits);
     this.#body = new BodyBuffer(checkedLimit('maxBodySize', limits.maxBodySize, MAX_BODY_SIZE));
@@ -87,7 +104,14 @@ export class Exchange extends Protocol implements IPullProducer {
   get phase(): Phase {
     if ((this.transport as unknown) === undefined) return 'connecting';
     if (this.#reader.bytesFed > 0) return this.#responseHead === undefined ? 'headers' : 'body';
+    if (this.#isSecuring()) return 'securing';
     return this.#sending ? 'sending' : 'waiting';
+  }
+
+  /** What is written before the TLS handshake is done waits for it; before that no certificate is known. */
+  #isSecuring(): boolean {
+    if (this.#securing === undefined) return false;
+    return (this.transport as Partial<ITLSTransport>).getPeerCertificate?.() === undefined;
   }
 
   override connectionMade(): void {
@@ -95,10 +119,24 @@ export class Exchange extends Protocol implements IPullProducer {
       this.transport.abortConnection();
       return;
     }
+    try {
+      this.#startTLS();
+    } catch (error) {
+      this.#fail(notConnected(this.#details(error as Error)));
+      return;
+    }
     this.transport.write(this.#head);
     if (this.#request.body === undefined) return;
     this.#sending = true;
     this.transport.registerProducer(this, false);
+  }
+
+  #startTLS(): void {
+    if (this.#securing === undefined) return;
+    const transport = this.transport as Partial<ITLSTransport>;
+    if (transport.startTLS === undefined) throw new SSLError('the transport has no startTLS');
+    const { contextFactory, handshakeTimeout } = this.#securing;
+    transport.startTLS(contextFactory, { handshakeTimeout });
   }
 
   /** The transport has sent what was written before. */
@@ -126,7 +164,9 @@ export class Exchange extends Protocol implements IPullProducer {
   override connectionLost(reason: Failure): void {
     if (this.#over) return;
     if (reason.check(ConnectionDone) === undefined) {
-      this.#fail(this.#describe(reason.value));
+      const cause = reason.value;
+      const insecure = this.phase === 'securing' && !(cause instanceof ConnectionClosed);
+      this.#fail(insecure ? notConnected(this.#details(cause)) : this.#describe(cause));
       return;
     }
     this.#reader.feedEnd();
@@ -190,6 +230,8 @@ export class Exchange extends Protocol implements IPullProducer {
     this.response.errback(error);
   }
 
+  #details(): RequestErrorDetails;
+  #details(cause: Error): RequestErrorDetails & { readonly cause: Error };
   #details(cause?: Error): RequestErrorDetails {
     const { method, url } = this.#request;
     const details = { method, url: url.href, phase: this.phase };
@@ -214,6 +256,7 @@ export class Exchange extends Protocol implements IPullProducer {
       case 'headers':
         return new ResponseFailed(`the response was cut short: ${cause.message}`, details);
       case 'waiting':
+      case 'securing':
       case 'connecting':
       case 'preparing':
         return new ResponseNeverReceived(`no response: ${cause.message}`, details);

@@ -1,6 +1,6 @@
 /**
  * Telling the log what goes over connections. Twisted: `TrafficLoggingFactory` of `twisted.protocols.policies`, which
- * writes files.
+ * writes files, and `SpewingFactory`.
  */
 import {
   type Address,
@@ -9,7 +9,6 @@ import {
   type IProtocolFactory,
   Logger,
   type LogObserver,
-  LogPublisher,
 } from 'plait';
 import { ProtocolWrapper, WrappingFactory } from './wrapping.ts';
 
@@ -86,11 +85,21 @@ export class TrafficLoggingFactory extends WrappingFactory {
   /** @param to a Logger, or an observer that is given the events and nothing else */
   constructor(wrappedFactory: IProtocolFactory, to: Logger | LogObserver) {
     super(wrappedFactory);
-    this.#log =
-      typeof to === 'function' ? new Logger('plait.protocols.policies', new LogPublisher(to)) : to;
+    this.#log = to instanceof Logger ? to : new Logger('plait.protocols.policies', to);
   }
 
   override wrap(protocol: IProtocol, address: Address): ProtocolWrapper {
     return new TrafficLoggingProtocol(this, protocol, this.#log, ++this.#connections);
+  }
+}
+
+/**
+ * Logs all that goes over connections to the program's own log, at level info: for a look at what a program says. As
+ * {@link TrafficLoggingFactory}. Twisted: `SpewingFactory`, which logs what is received and that the connection is
+ * closed.
+ */
+export class SpewingFactory extends TrafficLoggingFactory {
+  constructor(wrappedFactory: IProtocolFactory) {
+    super(wrappedFactory, new Logger('plait.protocols.policies'));
   }
 }

@@ -3,6 +3,7 @@
  * do nothing but know which connections there are. Twisted: `ProtocolWrapper` and `WrappingFactory` of
  * `twisted.protocols.policies`.
  */
+import type { X509Certificate } from 'node:crypto';
 import {
   type Address,
   ClientFactory,
@@ -13,16 +14,22 @@ import {
   type IProtocolFactory,
   type IPullProducer,
   type IPushProducer,
-  type ITCPTransport,
-  type ITransport,
+  isBufferingProtocol,
+  isDrainableProtocol,
   isHalfCloseableProtocol,
+  isHandshakeListener,
+  type ITCPTransport,
+  type ITLSContextFactory,
+  type ITLSTransport,
+  type ITransport,
+  type StartTLSOptions,
 } from 'plait';
 
 /**
  * Stands between a transport and a protocol: it is the transport's protocol and the protocol's transport, and passes
  * everything on. Override what is to be otherwise. Twisted: `ProtocolWrapper`.
  */
-export class ProtocolWrapper<P extends IProtocol = IProtocol> implements IProtocol, ITCPTransport {
+export class ProtocolWrapper<P extends IProtocol = IProtocol> implements IProtocol, ITLSTransport {
   /** The protocol that it stands in for. */
   readonly wrappedProtocol: P;
   readonly factory: WrappingFactory<P>;
@@ -31,6 +38,10 @@ export class ProtocolWrapper<P extends IProtocol = IProtocol> implements IProtoc
   /** There only if the protocol has both, since having them means something. */
   declare readonly readConnectionLost?: () => void;
   declare readonly writeConnectionLost?: () => void;
+  /** There only if the protocol has it. */
+  declare readonly handshakeCompleted?: () => void;
+  declare readonly takeUnread?: () => Buffer;
+  declare readonly connectionDraining?: () => void;
 
   constructor(factory: WrappingFactory<P>, wrappedProtocol: P) {
     this.factory = factory;
@@ -40,6 +51,11 @@ export class ProtocolWrapper<P extends IProtocol = IProtocol> implements IProtoc
       this.readConnectionLost = () => protocol.readConnectionLost();
       this.writeConnectionLost = () => protocol.writeConnectionLost();
     }
+    if (isHandshakeListener(protocol))
+      this.handshakeCompleted = () => protocol.handshakeCompleted();
+    if (isDrainableProtocol(protocol))
+      this.connectionDraining = () => protocol.connectionDraining();
+    if (isBufferingProtocol(protocol)) this.takeUnread = () => protocol.takeUnread();
   }
 
   // As a protocol.
@@ -126,6 +142,18 @@ export class ProtocolWrapper<P extends IProtocol = IProtocol> implements IProtoc
   }
 
   // A protocol that asks for these has a TCP connection below the policies.
+
+  startTLS(contextFactory: ITLSContextFactory, options?: StartTLSOptions): void {
+    (this.transport as ITLSTransport).startTLS(contextFactory, options);
+  }
+
+  getPeerCertificate(): X509Certificate | undefined {
+    return (this.transport as Partial<ITLSTransport>).getPeerCertificate?.();
+  }
+
+  get negotiatedProtocol(): string | undefined {
+    return (this.transport as Partial<ITLSTransport>).negotiatedProtocol;
+  }
 
   getTcpNoDelay(): boolean {
     return (this.transport as ITCPTransport).getTcpNoDelay();

@@ -1,9 +1,20 @@
 /** Pages from the real nginx. */
 import { createHash, randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { createServer, type AddressInfo } from 'node:net';
+import { readFileSync } from 'node:fs';
+import { createServer as createSecureServer } from 'node:https';
+import { createServer, type AddressInfo, type Socket } from 'node:net';
+import { join } from 'node:path';
+import { createServer as createTLSServer, type TLSSocket, type TlsOptions } from 'node:tls';
 import { gunzipSync } from 'node:zlib';
-import { gatherResults, Reactor } from 'plait';
+import {
+  gatherResults,
+  optionsForClientTLS,
+  PrivateCertificate,
+  Reactor,
+  SSLError,
+  VerificationError,
+} from 'plait';
 import {
   getPage,
   HTTPError,
@@ -131,3 +142,199 @@ t.test('nginx is slow, goes away, or refuses what it is sent', async (t) => {
   t.ok(error instanceof PartialDownloadError, String(error));
   t.equal(reactor.getDelayedCalls().length, 0);
 });
+
+// ── https ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+const certificates = join(import.meta.dirname, '../fixtures/tls');
+const pem = (name: string) => readFileSync(join(certificates, name), 'utf8');
+const trustRoot = pem('ca.pem');
+const serving = (name: string) => ({ cert: pem(`${name}.pem`), key: pem(`${name}.key`) });
+
+t.test('https pages of nginx', async (t) => {
+  if (!needs(t, 'nginx')) return;
+  const big = randomBytes(4 * 1024 * 1024);
+  const config = (name: string) => `
+    ssl_certificate ${certificates}/${name}.pem;
+    ssl_certificate_key ${certificates}/${name}.key;
+    location /old { return 302 /new; }
+    location /whole { limit_rate 256k; alias html/big; }`;
+  const files = { new: 'moved here\n', big };
+  const { port, process } = await startNginx(t, config('server'), { files, listen: 'ssl http2' });
+  const reactor = new Reactor();
+  const options = { reactor, trustRoot };
+  for (const host of ['localhost', '127.0.0.1', 'LOCALHOST']) {
+    t.equal(String(await getPage(`https://${host}:${port}/`, options)), 'it works\n', host);
+  }
+  t.equal(String(await getPage(`https://localhost:${port}/old`, options)), 'moved here\n');
+  t.equal(hash(await getPage(`https://localhost:${port}/big`, options)), hash(big));
+  const many = Array.from({ length: 30 }, () => getPage(`https://localhost:${port}/new`, options));
+  t.ok((await gatherResults(many)).every((page) => page.toString() === 'moved here\n'));
+
+  const untrusted = await errorOf(`https://localhost:${port}/`, { reactor });
+  t.ok(untrusted instanceof VerificationError, String(untrusted));
+  t.match(untrusted, {
+    message: /^GET https:\/\/localhost:\d+\/: the certificate of the server was refused: /,
+  });
+  const plain = await errorOf(
+    `https://localhost:${await upstream(t, 'HTTP/1.0 200 OK\r\n\r\n')}/`,
+    options,
+  );
+  t.ok(plain instanceof SSLError, String(plain));
+  t.match(await errorOf(`http://localhost:${port}/`, options), { status: 400 });
+
+  const cut = errorOf(`https://localhost:${port}/whole`, options);
+  await getPage(`https://localhost:${port}/`, options);
+  await process.stop();
+  const error = await cut;
+  t.ok(error instanceof PartialDownloadError, String(error));
+  t.equal(reactor.getDelayedCalls().length, 0);
+});
+
+/** A TLS server that counts the bytes that it is sent, and answers the first of them. */
+async function secureServer(
+  t: Test,
+  options: TlsOptions,
+  answer: string | null,
+): Promise<{ port: number; received: () => number }> {
+  let received = 0;
+  const sockets = new Set<TLSSocket>();
+  const server = createTLSServer(options, (socket) => {
+    sockets.add(socket);
+    socket.on('error', () => {});
+    socket.on('data', (data: Buffer) => {
+      received += data.length;
+      if (answer !== null) socket.end(answer);
+    });
+  });
+  server.on('tlsClientError', () => {});
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  t.teardown(() => {
+    for (const socket of sockets) socket.destroy();
+    server.close();
+  });
+  return { port: (server.address() as AddressInfo).port, received: () => received };
+}
+
+const OK = 'HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello';
+
+t.test('TLS-06: servers that are not who they should be are sent nothing', async (t) => {
+  const reactor = new Reactor();
+  for (const [name, message] of [
+    ['expired', /CERT_HAS_EXPIRED/],
+    ['not-yet-valid', /CERT_NOT_YET_VALID/],
+    ['self-signed', /DEPTH_ZERO_SELF_SIGNED_CERT/],
+    ['other-ca-server', /UNABLE_TO_VERIFY_LEAF_SIGNATURE/],
+    ['wrong-usage', /INVALID_PURPOSE/],
+    ['many-names', /is not for localhost: it is for "a.example"/],
+    ['cn-only', /is not for localhost: it has no alternative names/],
+    ['nul-san', /is not for localhost/],
+    ['small-rsa', /its key has 1024 bits/],
+  ] as const) {
+    const { port, received } = await secureServer(t, serving(name), OK);
+    const error = await errorOf(`https://user:secret@localhost:${port}/`, {
+      reactor,
+      trustRoot,
+      method: 'POST',
+      body: 'secret',
+    });
+    t.ok(error instanceof VerificationError, `${name}: ${error}`);
+    t.match((error as Error).message, message);
+    t.notMatch((error as Error).message, 'secret');
+    t.equal(received(), 0);
+  }
+  const old = await secureServer(
+    t,
+    {
+      ...serving('server'),
+      minVersion: 'TLSv1',
+      maxVersion: 'TLSv1.1',
+      ciphers: 'ALL:@SECLEVEL=0',
+    },
+    OK,
+  );
+  t.ok(
+    (await errorOf(`https://localhost:${old.port}/`, { reactor, trustRoot })) instanceof SSLError,
+  );
+  const h2 = await secureServer(t, { ...serving('server'), ALPNProtocols: ['h2'] }, OK);
+  t.ok(
+    (await errorOf(`https://localhost:${h2.port}/`, { reactor, trustRoot })) instanceof SSLError,
+  );
+  t.equal(old.received() + h2.received(), 0);
+  t.equal(reactor.getDelayedCalls().length, 0);
+});
+
+t.test(
+  'client certificates, redirects between http and https, and silence, with servers of Node',
+  async (t) => {
+    const reactor = new Reactor();
+    const seen: string[] = [];
+    const plain = createServer((socket) => {
+      socket.on('error', () => {});
+      socket.once('data', (data) => {
+        seen.push(data.toString());
+        socket.end(OK);
+      });
+    });
+    plain.listen(0, '127.0.0.1');
+    await once(plain, 'listening');
+    const secure = createSecureServer(
+      { ...serving('server'), ca: pem('ca.pem'), requestCert: true, rejectUnauthorized: false },
+      (incoming, response) => {
+        const { authorized } = incoming.socket as { authorized?: boolean };
+        if (incoming.url !== '/down')
+          response.end(`${authorized} ${incoming.headers.authorization}`);
+        else
+          response
+            .writeHead(302, {
+              Location: `http://localhost:${(plain.address() as AddressInfo).port}/`,
+            })
+            .end();
+      },
+    );
+    secure.listen(0, '127.0.0.1');
+    await once(secure, 'listening');
+    t.teardown(() => {
+      plain.close();
+      secure.close();
+      secure.closeAllConnections();
+    });
+    const { port } = secure.address() as AddressInfo;
+    const clientCertificate = PrivateCertificate.loadPEM(pem('client.pem') + pem('client.key'));
+    const contextFactory = (hostname: string, port: number) =>
+      optionsForClientTLS(hostname, { trustRoot, port, clientCertificate });
+    const url = `https://user:secret@localhost:${port}`;
+    t.match(String(await getPage(`${url}/`, { reactor, contextFactory })), /^true Basic /);
+    t.match(String(await getPage(`${url}/`, { reactor, trustRoot })), /^false Basic /);
+    t.equal(String(await getPage(`${url}/down`, { reactor, trustRoot })), 'hello');
+    t.equal(seen.length, 1);
+    t.notMatch(seen[0], /authorization/i);
+
+    const silent = await secureServer(t, serving('server'), null);
+    t.match(
+      await errorOf(`https://localhost:${silent.port}/`, { reactor, trustRoot, timeout: 0.2 }),
+      { phase: 'waiting' },
+    );
+    const answer = 'HTTP/1.1 200 OK\r\n\r\nall of it';
+    const whole = await secureServer(t, serving('server'), answer);
+    const page = await getPage(`https://localhost:${whole.port}/`, { reactor, trustRoot });
+    t.equal(String(page), 'all of it');
+
+    // TLS-14: a FIN that is not preceded by close_notify, after a body that has no length.
+    const cut = createTLSServer(serving('server'));
+    const raw: Socket[] = [];
+    cut.on('connection', (socket: Socket) => raw.push(socket));
+    cut.on('secureConnection', (socket) => {
+      socket.on('error', () => {});
+      socket.once('data', () => socket.write(answer, () => raw[0]?.end()));
+    });
+    cut.listen(0, '127.0.0.1');
+    await once(cut, 'listening');
+    t.teardown(() => cut.close());
+    const { port: cutPort } = cut.address() as AddressInfo;
+    const error = await errorOf(`https://localhost:${cutPort}/`, { reactor, trustRoot });
+    t.ok(error instanceof PartialDownloadError, String(error));
+    t.equal(String((error as PartialDownloadError).body), 'all of it');
+    t.equal(reactor.getDelayedCalls().length, 0);
+  },
+);

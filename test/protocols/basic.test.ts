@@ -3,9 +3,13 @@ import { connect } from 'node:net';
 import fc from 'fast-check';
 import { ConnectionDone, Deferred, Factory, Failure, IPv4Address, Reactor } from 'plait';
 import { LineOnlyReceiver, LineReceiver } from 'plait/protocols/basic';
-import { StringTransport, StringTransportWithDisconnection } from 'plait/testing';
+import {
+  checkFraming,
+  chunkings,
+  StringTransport,
+  StringTransportWithDisconnection,
+} from 'plait/testing';
 import t, { type Test } from '../fixture.ts';
-import { chunkings } from './chunkings.ts';
 
 // ── Receivers that write down what they get ──────────────────────────────────────────────────────────────────────────
 
@@ -516,6 +520,41 @@ t.test('any bytes, cuts and pauses: all is delivered once, in order', (t) => {
   });
   const { failed, seed, counterexample } = fc.check(property, { numRuns: 3000 });
   t.notOk(failed, `seed ${seed}: ${JSON.stringify(counterexample)}`);
+  t.end();
+});
+
+forBoth('cut, paused and closed anywhere, it makes the same of its bytes', (t, make) => {
+  const lineReceived = 'lineReceived';
+  const wires: [wire: string, lines: number, setUp?: (protocol: Lines | OnlyLines) => void][] = [
+    ['one\r\ntwo\r\n\r\nfour\r\nhalf', 4],
+    ['a\rb\nc\r\r\nd\n\r\n', 2],
+    ['aENDbENENDcEND', 3, (protocol) => (protocol.delimiter = Buffer.from('END'))],
+    ['abcd\r\nabcde\r\nx\r\n', 1, (protocol) => (protocol.maxLength = 4)],
+    ['one\r\nquit\r\nlate\r\n', 2],
+  ];
+  for (const [wire, lines, setUp] of wires) {
+    const fresh = () => {
+      const protocol = make();
+      setUp?.(protocol);
+      protocol.onLine = (line) => {
+        if (line === 'quit') protocol.transport.loseConnection();
+      };
+      return protocol;
+    };
+    const { events } = checkFraming(fresh, wire, {
+      watch: [lineReceived],
+      state: ({ got }) => got,
+    });
+    t.equal(events.filter((event) => event.startsWith(lineReceived)).length, lines, wire);
+  }
+});
+
+t.test('LineReceiver: modes may change within, wherever it is cut, paused and closed', (t) => {
+  const wire = 'hello\r\nPUT 5\r\na\r\nb!PUT 3\r\nabc\r\nbye\r\n';
+  const { events } = checkFraming(() => new Upload(), wire, { state: ({ got }) => got });
+  t.equal(events[0], 'lineReceived("hello")');
+  t.equal(events[2], 'rawDataReceived("a\\r\\nb!")');
+  t.match(events.at(-1), "'<abc>'");
   t.end();
 });
 

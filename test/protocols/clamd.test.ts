@@ -14,6 +14,7 @@ import {
   ConnectionRefusedError,
   Deferred,
   Failure,
+  IPv4Address,
   type IProtocol,
   type IProtocolFactory,
   type IReactorTCP,
@@ -43,15 +44,17 @@ import {
 } from 'plait/protocols/clamd';
 import {
   assertNoResult,
+  checkFraming,
+  chunkings,
   Clock,
   failureResultOf,
   flushLoggedErrors,
   StringTransport,
   successResultOf,
 } from 'plait/testing';
+import { Conversation } from '../../protocols/clamd/conversation.ts';
 import { CHUNK_LIMIT, writeChunkSize } from '../../protocols/clamd/grammar.ts';
 import t, { type Test } from '../fixture.ts';
-import { chunkings } from './chunkings.ts';
 
 // ── A clamd that the test plays ──────────────────────────────────────────────────────────────────────────────────────
 
@@ -61,6 +64,7 @@ class VirtualReactor extends Clock implements IReactorTCP, IReactorUNIX {
   connectTCP = never;
   listenUNIX = never;
   connectUNIX = never;
+  readonly nameResolver = { resolveHostName: never };
 }
 
 function never(): never {
@@ -364,7 +368,7 @@ t.test('arguments that cannot be used fail, and nothing is begun', (t) => {
     [Buffer.of(1), { timeout: -1 }, /^RangeError: timeout/],
     [Buffer.of(1), { timeout: Infinity }, /^RangeError: timeout/],
     [Buffer.of(1), { timeout: '5' }, /^RangeError: timeout/],
-    [Buffer.of(1), { endpoint: 'clamd' }, /^SyntaxError: .*"clamd"/],
+    [Buffer.of(1), { endpoint: 'clamd' }, /^EndpointSyntaxError: .*"clamd"/],
   ];
   for (const [source, options, error] of cases) {
     const line = new Line();
@@ -984,6 +988,39 @@ t.test('the fake answers each command as clamd does, however it was cut, and clo
       return answer.reply !== reply || !answer.closing;
     });
     t.same(differing, [], `${JSON.stringify(wire.toString('latin1').slice(0, 20))}: ${reply}`);
+  }
+  t.end();
+});
+
+t.test('cut and closed anywhere, both sides make the same of their bytes', (t) => {
+  const clock = new Clock();
+  const factory = new FakeClamd({ reactor: clock });
+  const address = new IPv4Address('TCP', '192.0.2.1', 1);
+  const commands: [wire: Buffer, reply: string][] = [
+    [Buffer.from('zPING\0'), '"PONG\\u0000"'],
+    [Buffer.from('nVERSION\nzPING\0'), '"ClamAV 0.0.0-fake\\n"'],
+    [instream('z', 'harm', 'less'), '"stream: OK\\u0000"'],
+  ];
+  for (const [wire, reply] of commands) {
+    const { events } = checkFraming(() => factory.buildProtocol(address), wire);
+    t.same(events.slice(-2), [`= wrote ${reply} in all`, '= closed the connection']);
+  }
+  t.same(clock.getDelayedCalls(), []);
+
+  const outcome = ({ reply }: Conversation): unknown => {
+    let result: unknown;
+    reply.addBoth((given) => (result = given instanceof Failure ? given.value.message : given));
+    return result;
+  };
+  const replies: [wire: string, outcome: RegExp][] = [
+    ['PONG\0', /'PONG'/],
+    ['PONG\0PONG\0', /'PONG'/],
+    ['PON', /only "PON", which has no NUL/],
+    ['INSTREAM size limit exceeded. ERROR\n', /size limit/],
+  ];
+  for (const [wire, expected] of replies) {
+    const { events } = checkFraming(() => new Conversation('PING'), wire, { state: outcome });
+    t.match(events.at(-1), expected);
   }
   t.end();
 });

@@ -12,6 +12,7 @@ import {
   ResponseReader,
   writeRequestHead,
 } from 'plait/protocols/http';
+import { chunkings } from 'plait/testing';
 import t from '../fixture.ts';
 
 // ── Reading ──────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -79,13 +80,6 @@ function again(reader: ResponseReader): unknown {
   }
 }
 
-/** Every way to cut `wire` that is tried: whole, byte by byte, in two at every place. */
-function* cuts(wire: Buffer): Generator<Buffer[]> {
-  yield [wire];
-  yield Array.from(wire, (_, at) => wire.subarray(at, at + 1));
-  for (let at = 1; at < wire.length; at++) yield [wire.subarray(0, at), wire.subarray(at)];
-}
-
 /** Every cut must come to the same, which is `expected`. */
 function reads(
   test: Pick<typeof t, 'match' | 'equal'>,
@@ -97,7 +91,7 @@ function reads(
   const whole = read([bytes], options);
   test.match(whole, expected, JSON.stringify(bytes.toString('latin1').slice(0, 80)));
   let differing: string | undefined;
-  for (const pieces of cuts(bytes)) {
+  for (const pieces of chunkings(bytes, { cuts: 1 })) {
     const got = read(pieces, options);
     if (got !== whole) differing ??= `${JSON.stringify(pieces.map(String))}: ${got}`;
   }

@@ -1,8 +1,9 @@
-import { createHash, randomBytes } from 'node:crypto';
+import { createHash, randomBytes, type X509Certificate } from 'node:crypto';
 import { getEventListeners, once } from 'node:events';
 import { createServer, type AddressInfo, type Socket } from 'node:net';
 import {
   CancelledError,
+  CertificateError,
   ConnectionDone,
   ConnectionLost,
   ConnectionRefusedError,
@@ -11,13 +12,17 @@ import {
   Failure,
   type IClientFactory,
   type IConnector,
+  type IHostnameResolver,
+  type ITLSContextFactory,
   type IProtocol,
   type IReactorTCP,
+  IPv4Address,
   LimitExceeded,
   Reactor,
   SSLError,
   TimeoutError,
   UserError,
+  VerificationError,
   type ConnectTCPOptions,
   HostnameAddress,
 } from 'plait';
@@ -47,6 +52,7 @@ import {
 } from 'plait/protocols/http';
 import {
   assertNoResult,
+  checkFraming,
   Clock,
   failureResultOf,
   StringTransport,
@@ -135,6 +141,21 @@ class Attempt implements IConnector {
 /** A clock, and connections that lead nowhere. */
 class FakeReactor extends Clock implements IReactorTCP {
   readonly attempts: Attempt[] = [];
+  /** The names that were looked up, by the address that each was given. */
+  readonly #names = new Map<string, string>();
+  readonly nameResolver: IHostnameResolver = {
+    resolveHostName: (receiver, name, port = 0, [type] = []) => {
+      const resolution = { name, cancel() {} };
+      receiver.resolutionBegan(resolution);
+      if (type === IPv4Address) {
+        const literal = `192.0.2.${this.#names.size + 1}`;
+        this.#names.set(literal, name);
+        receiver.addressResolved(new IPv4Address('TCP', literal, port));
+      }
+      receiver.resolutionComplete();
+      return resolution;
+    },
+  };
 
   listenTCP(): never {
     throw new Error('nobody listens here');
@@ -146,7 +167,7 @@ class FakeReactor extends Clock implements IReactorTCP {
     factory: IClientFactory,
     options: ConnectTCPOptions = {},
   ): IConnector {
-    const attempt = new Attempt(host, port, factory, options);
+    const attempt = new Attempt(this.#names.get(host) ?? host, port, factory, options);
     this.attempts.push(attempt);
     return attempt;
   }
@@ -179,7 +200,6 @@ t.test('a page is there as soon as it is complete, and the connection is closed'
   const page = getPage('http://example.com/a?b=c#d', { reactor });
   t.equal(reactor.last.host, 'example.com');
   t.equal(reactor.last.port, 80);
-  t.same(reactor.last.options, { timeout: 30 });
   reactor.last.made();
   t.equal(
     reactor.last.sent,
@@ -329,7 +349,9 @@ t.test('hosts and ports are those of the URL', async (t) => {
       bindAddress: { host: '127.0.0.2' },
       connectTimeout: 7,
     });
-    t.same(reactor.last.options, { timeout: 7, bindAddress: { host: '127.0.0.2' } });
+    t.match(reactor.last.options, { bindAddress: { host: '127.0.0.2' } });
+    reactor.advance(6.9);
+    assertNoResult(response);
     response.cancel();
     failureResultOf(response, RequestCancelled);
     return `${reactor.last.host} ${reactor.last.port}`;
@@ -506,12 +528,181 @@ t.test(
   },
 );
 
-t.test('https is a plain error until there is TLS', async (t) => {
-  const reactor = new FakeReactor();
-  const { value } = failureResultOf(getPage('https://user:secret@a/b', { reactor }), SSLError);
-  t.equal(value.message, 'GET https://a/b: https is not supported yet: this version has no TLS');
-  t.equal(reactor.attempts.length, 0);
+t.test('cut and closed anywhere, a response comes to the same', async (t) => {
+  const outcome = ({ response }: Exchange): unknown => {
+    let result: unknown;
+    response.addBoth((given) => {
+      if (given instanceof Failure) result = `${given.value.name}: ${given.value.message}`;
+      else result = [given.code, String(given.body), [...given.trailers], given.potentialDataLoss];
+    });
+    return result;
+  };
+  const wires: [wire: string, expected: string | RegExp][] = [
+    [OK, "[ 200, 'hello', [], false ]"],
+    ['HTTP/1.1 204 No\r\nA: b\r\n\r\nextra', "[ 204, '', [], false ]"],
+    ['HTTP/1.0 200 OK\r\n\r\nuntil the end', "[ 200, 'until the end', [], true ]"],
+    ['HTTP/1.1 100 Go\r\n\r\nHTTP/1.1 404 No\r\nContent-Length: 0\r\n\r\n', '[ 404, '],
+    [
+      'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n1;x\r\n!\r\n0\r\nT: v\r\n\r\n',
+      "[ 200, 'hi!', [ [ 'T', 'v' ] ], false ]",
+    ],
+    ['HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhel', /PartialDownloadError/],
+    ['HTTP/1.1 200 OK\nA: b\r\n\r\n', /ResponseFailed/],
+  ];
+  for (const [wire, expected] of wires) {
+    const fresh = () => new Exchange(makeRequest('http://example.com/'));
+    const { events } = checkFraming(fresh, wire, { state: outcome });
+    t.match(events.at(-1), expected, wire);
+  }
+});
+
+// ── https, without a network ─────────────────────────────────────────────────────────────────────────────────────────
+
+/** A transport whose handshake is done when the test says so. */
+class SecureTransport extends StringTransport {
+  get asked(): { contextFactory: ITLSContextFactory; options: object } | undefined {
+    return this.startedTLS.at(-1);
+  }
+
+  set certificate(certificate: object) {
+    this.peerCertificate = certificate as X509Certificate;
+  }
+}
+
+/** A request over such a transport, after the connection has been made. */
+function securely(url: string, options: RequestOptions = {}) {
+  const transport = new SecureTransport();
+  const exchange: { page: Deferred<Buffer>; reactor: FakeReactor; transport: SecureTransport } = {
+    transport,
+    reactor: new FakeReactor(),
+    page: undefined as never,
+  };
+  exchange.page = getPage(url, { reactor: exchange.reactor, ...options });
+  Object.defineProperty(exchange.reactor.last, 'transport', { value: transport });
+  exchange.reactor.last.made();
+  return exchange;
+}
+
+t.test(
+  'https: TLS is started before anything is written, for the host and port of the URL',
+  async (t) => {
+    const { page, reactor, transport } = securely('https://Example.com/a', { connectTimeout: 7 });
+    t.equal(reactor.last.port, 443);
+    const settings = transport.asked!.contextFactory.tlsSettings('client');
+    t.equal(settings.serverName, 'example.com');
+    t.same(settings.protocols, ['http/1.1']);
+    t.match(settings.sessionKey, '443');
+    t.match(settings.checkPeer!({} as never)?.message, 'no certificate');
+    t.same(transport.asked!.options, { handshakeTimeout: 7 });
+    t.match(reactor.last.sent, /^GET \/a HTTP\/1.1\r\nHost: example.com\r\n/);
+    transport.certificate = {};
+    reactor.last.answers(OK);
+    t.equal(String(successResultOf(page)), 'hello');
+    allClosed(t, reactor);
+
+    const seen: unknown[] = [];
+    const own = { tlsSettings: () => ({ context: {} }) };
+    const contextFactory = (...args: unknown[]) => (seen.push(args), own);
+    const other = securely('https://[::1]:8443/', { contextFactory });
+    t.equal(other.transport.asked!.contextFactory, own);
+    t.same(seen, [['::1', 8443]]);
+    other.page.cancel();
+    failureResultOf(other.page, RequestCancelled);
+  },
+);
+
+t.test('https: a handshake that fails is the reason, and nothing was sent', async (t) => {
+  const { page, reactor } = securely('https://user:secret@a.example/b');
+  const cause = new VerificationError('the certificate is not for a.example');
+  reactor.last.closes(cause);
+  const { value } = failureResultOf(page, VerificationError);
+  t.equal(value.message, 'GET https://a.example/b: the certificate is not for a.example');
+  t.equal(value.cause, cause);
   allClosed(t, reactor);
+
+  const odd = securely('https://a.example/');
+  odd.reactor.last.closes(new Error('refused by a check of the program'));
+  const { value: unsent } = failureResultOf(odd.page, RequestNotSent);
+  t.match(unsent, { phase: 'securing', cause: { message: 'refused by a check of the program' } });
+
+  const late = securely('https://a.example/', { timeout: 5 });
+  late.reactor.advance(5);
+  t.match(failureResultOf(late.page, RequestTimedOut).value, {
+    phase: 'securing',
+    message: /while the connection was being secured$/,
+  });
+  allClosed(t, late.reactor);
+
+  const lost = securely('https://a.example/');
+  lost.reactor.last.closes(new ConnectionLost());
+  failureResultOf(lost.page, ResponseNeverReceived);
+  const done = securely('https://a.example/');
+  done.transport.certificate = {};
+  done.reactor.last.closes(new ConnectionLost());
+  t.equal(failureResultOf(done.page, ResponseNeverReceived).value.phase, 'waiting');
+});
+
+t.test('https that cannot be begun fails before anything is sent', async (t) => {
+  const reactor = new FakeReactor();
+  const page = getPage('https://user:secret@a/b', { reactor });
+  Object.defineProperty(reactor.last.transport, 'startTLS', { value: undefined });
+  reactor.last.made();
+  const { value } = failureResultOf(page, SSLError);
+  t.equal(value.message, 'GET https://a/b: the transport has no startTLS');
+  t.equal(reactor.last.sent, '');
+  allClosed(t, reactor);
+
+  const none = new FakeReactor();
+  const contextFactory = () => {
+    throw new Error('no idea');
+  };
+  const failed = failureResultOf(
+    getPage('https://a/', { reactor: none, contextFactory }),
+    RequestNotSent,
+  );
+  t.match(failed.value, { message: 'GET https://a/: no idea' });
+  const trustRoot = 'none';
+  const distrust = failureResultOf(
+    getPage('https://a/', { reactor: none, trustRoot }),
+    CertificateError,
+  );
+  t.equal(distrust.value.message, 'GET https://a/: there is no certificate in the PEM');
+  failureResultOf(getPage('https://a/', { reactor: none, trustRoot, contextFactory }), TypeError);
+  failureResultOf(getPage('https://a/', { reactor: none, contextFactory: {} as never }), TypeError);
+  t.equal(none.attempts.length, 0);
+  allClosed(t, none);
+});
+
+t.test('from https to http and back, credentials stay with their origin', async (t) => {
+  const headers = { Authorization: 'Bearer x', Cookie: 'a=b', 'X-Token': 'y', Accept: 'text/x' };
+  for (const [from, to] of [
+    ['https://a.example/', 'http://a.example/'],
+    ['http://a.example/', 'https://a.example/'],
+    ['https://a.example/', 'https://a.example:8443/'],
+  ] as const) {
+    const reactor = new FakeReactor();
+    const transports: SecureTransport[] = [];
+    const connect = reactor.connectTCP.bind(reactor);
+    reactor.connectTCP = (...args) => {
+      const attempt = connect(...args);
+      const transport = new SecureTransport();
+      transports.push(transport);
+      return Object.defineProperty(attempt, 'transport', { value: transport });
+    };
+    const page = getPage(from, { reactor, headers });
+    reactor.last.made();
+    transports[0]!.certificate = {};
+    t.match(reactor.last.sent, 'Authorization: Bearer x');
+    reactor.last.answers(`HTTP/1.1 302 Found\r\nLocation: ${to}\r\nContent-Length: 0\r\n\r\n`);
+    reactor.last.made();
+    t.equal(transports[1]!.asked !== undefined, to.startsWith('https:'));
+    t.notMatch(reactor.last.sent, /Bearer|Cookie|Token/);
+    t.match(reactor.last.sent, 'Accept: text/x');
+    transports[1]!.certificate = {};
+    reactor.last.answers(OK);
+    t.equal(String(successResultOf(page)), 'hello');
+    allClosed(t, reactor);
+  }
 });
 
 t.test('numbers that are no limits, and signals that are none, are refused', async (t) => {
@@ -905,7 +1096,7 @@ for (const point of Object.keys(POINTS) as (keyof typeof POINTS)[]) {
   });
 
   t.test(`HTC-22: the deadline passes while ${DOING[point]}`, async (t) => {
-    const { reactor, page } = at(point, { timeout: 9, connectTimeout: 5 });
+    const { reactor, page } = at(point, { timeout: 9, connectTimeout: 10 });
     reactor.advance(8.9);
     assertNoResult(page);
     reactor.advance(0.1);
@@ -951,9 +1142,10 @@ t.test('one deadline covers all redirects; none means none', async (t) => {
   t.match(failureResultOf(page, RequestTimedOut).value, { url: 'http://a/2', phase: 'connecting' });
   allClosed(t, reactor);
   const patient = getPage('http://a/', { reactor, timeout: null });
+  reactor.last.made();
   t.equal(reactor.getDelayedCalls().length, 0);
   reactor.advance(1e6);
-  reactor.last.made().answers(OK);
+  reactor.last.answers(OK);
   successResultOf(patient);
 });
 
@@ -1001,10 +1193,10 @@ t.test('no connection: the error is of the class that says why', async (t) => {
   });
   reactor.last.fails(cause);
   const { value } = failureResultOf(page, ConnectionRefusedError);
-  t.equal(value.message, 'GET http://a:81/b: cannot connect to a:81: connection refused');
-  t.match(value, { code: 'ECONNREFUSED', cause });
+  t.match(value.message, /^GET http:\/\/a:81\/b: cannot connect to a:81: 192\.0\.2\.1: /);
+  t.match(value, { code: 'ECONNREFUSED', errors: [cause] });
   const late = getPage('http://a/', { reactor });
-  reactor.last.fails(new TimeoutError('cannot connect to a:80: no connection after 30 seconds'));
+  reactor.advance(30);
   t.match(failureResultOf(late, TimeoutError).value.message, /^GET http:\/\/a\/: cannot connect/);
   const cut = getPage('http://a/', { reactor });
   reactor.last.fails(new ConnectionLost('the reactor has stopped'));

@@ -1,5 +1,6 @@
 import {
   type Address,
+  capturedLogs,
   ClientFactory,
   ConnectionAborted,
   ConnectionDone,
@@ -31,6 +32,7 @@ import {
   ThrottlingFactory,
   TimeoutFactory,
   TimeoutMixin,
+  SpewingFactory,
   TrafficLoggingFactory,
   WrappingFactory,
 } from 'plait/protocols/policies';
@@ -736,4 +738,17 @@ t.test('policies around one another serve real connections', async (t) => {
   const client = wrapper.wrappedProtocol;
   if (!(client instanceof Client)) throw new TypeError('not the protocol that was asked for');
   t.type(await client.lost, ConnectionDone, 'a client that is silent is closed');
+});
+
+t.test('a SpewingFactory tells the log of the program all that is said', (t) => {
+  using captured = capturedLogs();
+  const factory = new SpewingFactory(Factory.forProtocol(Protocol));
+  const wrapper = factory.buildProtocol(peer);
+  wrapper?.makeConnection(new StringTransport());
+  wrapper?.dataReceived(Buffer.from('tea'));
+  const texts = captured
+    .filter(({ namespace }) => namespace === 'plait.protocols.policies')
+    .map(formatEvent);
+  t.match(texts.at(-1), 'connection 1 received 3 bytes: "tea"');
+  t.end();
 });

@@ -1,0 +1,359 @@
+/**
+ * Certificates and keys, to be read: who they are for, who signed them, whether they belong together. Nothing here
+ * decides whom to trust, and nothing here makes certificates: that is left to OpenSSL and to authorities. Twisted:
+ * `Certificate`, `KeyPair` and `DistinguishedName` of `twisted.internet.ssl`.
+ *
+ * No error and no inspection shows a key. `node:crypto` is loaded at first use, since most programs need no TLS.
+ */
+import type * as Crypto from 'node:crypto';
+import type { KeyObject, X509Certificate } from 'node:crypto';
+import { certificateNames, type CertificateNames } from './certificate-names.ts';
+import { TAG, bodyOf, certificateParts, readDER, type DERValue } from './der.ts';
+import { CertificateError } from './errors.ts';
+
+type CryptoModule = typeof Crypto;
+
+let loaded: CryptoModule | undefined;
+
+/** @internal Node's crypto, loaded when it is first asked for. */
+export function crypto(): CryptoModule {
+  return (loaded ??= process.getBuiltinModule('node:crypto'));
+}
+
+// ── Names ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+/** The kinds of attributes that have names of their own: long, short, and as DER in hexadecimal. */
+const ATTRIBUTES = [
+  ['commonName', 'CN', '550403'],
+  ['organizationName', 'O', '55040a'],
+  ['organizationalUnitName', 'OU', '55040b'],
+  ['localityName', 'L', '550407'],
+  ['stateOrProvinceName', 'ST', '550408'],
+  ['countryName', 'C', '550406'],
+  ['emailAddress', 'emailAddress', '2a864886f70d010901'],
+] as const;
+
+/**
+ * Who a certificate is for or from, as its authority wrote it down. Nobody is verified by this: hosts are compared with
+ * the alternative names. Twisted: `DistinguishedName`, also called `DN`.
+ *
+ * @example
+ * const name = new DistinguishedName([['countryName', 'AT'], ['commonName', 'example.com']]);
+ * name.get('CN');     // 'example.com'
+ * name.toString();    // 'C=AT, CN=example.com'
+ */
+export class DistinguishedName {
+  /** Pairs of attribute (by its long name, or its identifier as hexadecimal DER) and value, in their order. */
+  readonly attributes: readonly (readonly [string, string])[];
+
+  constructor(attributes: readonly (readonly [string, string])[]) {
+    this.attributes = attributes.map(([name, value]) => [longName(name), value]);
+  }
+
+  /** @internal from the content of a Name (RFC 5280 section 4.1.2.4) */
+  static fromDER(name: Buffer): DistinguishedName {
+    const sets = readDER(name).flatMap((set) => readDER(bodyOf(set, TAG.set)));
+    return new DistinguishedName(
+      sets.map((pair) => {
+        const [type, value] = readDER(bodyOf(pair, TAG.sequence));
+        return [bodyOf(type, TAG.oid).toString('hex'), textOf(value)];
+      }),
+    );
+  }
+
+  /** The first value of an attribute, by its long or short name (`commonName`, `CN`); undefined for none. */
+  get(name: string): string | undefined {
+    return this.attributes.find(([key]) => key === longName(name))?.[1];
+  }
+
+  /** The common name, for people to read. */
+  get commonName(): string | undefined {
+    return this.get('commonName');
+  }
+
+  /** True if both have the same attributes in the same order. */
+  equals(other: DistinguishedName): boolean {
+    return JSON.stringify(this.attributes) === JSON.stringify(other.attributes);
+  }
+
+  /** A line for each attribute. Twisted: `inspect`. */
+  inspect(): string {
+    return this.attributes.map(([name, value]) => `${name}: ${escaped(value)}`).join('\n');
+  }
+
+  toString(): string {
+    return this.attributes
+      .map(([name, value]) => {
+        const short = ATTRIBUTES.find(([long]) => long === name)?.[1] ?? name;
+        return `${short}=${escaped(value).replace(/[,+"\\<>;=]/g, '\\$&')}`;
+      })
+      .join(', ');
+  }
+}
+
+function longName(name: string): string {
+  return ATTRIBUTES.find((names) => (names as readonly string[]).includes(name))?.[0] ?? name;
+}
+
+const BMP_STRING = 0x1e;
+const UTF8_STRING = 0x0c;
+
+function textOf(value: DERValue | undefined): string {
+  if (value === undefined) return '';
+  const { tag, body } = value;
+  if (tag !== BMP_STRING) return body.toString(tag === UTF8_STRING ? 'utf8' : 'latin1');
+  return Buffer.from(body.subarray(0, body.length & ~1))
+    .swap16()
+    .toString('utf16le');
+}
+
+/** Control characters as escapes, so that a name is one line in a log. */
+function escaped(text: string): string {
+  return text.replace(/[\u0000-\u001f\u007f-\u009f\u2028\u2029]/g, (c) => {
+    return `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`;
+  });
+}
+
+// ── Certificates ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+const BLOCK = /-----BEGIN CERTIFICATE-----[^-]*-----END CERTIFICATE-----/g;
+
+/**
+ * A certificate. Twisted: `Certificate`.
+ */
+export class Certificate {
+  /** Node's view of it. */
+  readonly original: X509Certificate;
+
+  /** @param original a certificate of Node's */
+  constructor(original: X509Certificate) {
+    this.original = original;
+  }
+
+  /**
+   * Reads a certificate from DER.
+   *
+   * @throws CertificateError
+   */
+  static load(der: Uint8Array): Certificate {
+    if (!((der as unknown) instanceof Uint8Array)) {
+      throw new TypeError(`a certificate as DER must be a Uint8Array, not ${typeof der}`);
+    }
+    return new Certificate(readX509(der));
+  }
+
+  /**
+   * Reads the first certificate from PEM.
+   *
+   * @throws CertificateError
+   */
+  static loadPEM(pem: string | Uint8Array): Certificate {
+    return Certificate.loadAllPEM(pem)[0] as Certificate;
+  }
+
+  /**
+   * Reads all certificates from PEM, of which there must be one at least.
+   *
+   * @throws CertificateError
+   */
+  static loadAllPEM(pem: string | Uint8Array): Certificate[] {
+    const blocks = textOfPEM(pem, 'a certificate').match(BLOCK);
+    if (blocks === null) throw new CertificateError('there is no certificate in the PEM');
+    return blocks.map((block) => new Certificate(readX509(block)));
+  }
+
+  /**
+   * The certificate of the other side of a connection. Twisted: `Certificate.peerFromTransport`.
+   *
+   * @throws CertificateError if it has shown none, or there is no TLS
+   */
+  static peerFromTransport(transport: {
+    getPeerCertificate?(): X509Certificate | undefined | null;
+  }): Certificate {
+    const original = transport.getPeerCertificate?.() ?? undefined;
+    if (original === undefined) {
+      throw new CertificateError('the other side of the connection has shown no certificate');
+    }
+    return new Certificate(original);
+  }
+
+  /** The certificate as DER. */
+  dump(): Buffer {
+    return Buffer.from(this.original.raw);
+  }
+
+  /** The certificate as PEM. */
+  dumpPEM(): string {
+    return this.original.toString();
+  }
+
+  getSubject(): DistinguishedName {
+    return DistinguishedName.fromDER(certificateParts(this.original.raw).subject);
+  }
+
+  getIssuer(): DistinguishedName {
+    return DistinguishedName.fromDER(certificateParts(this.original.raw).issuer);
+  }
+
+  serialNumber(): bigint {
+    return BigInt(`0x${this.original.serialNumber}`);
+  }
+
+  /** The names of hosts, as bytes, and their addresses: what a client compares a server with. */
+  getNames(): CertificateNames {
+    return certificateNames(this.original.raw);
+  }
+
+  /** A digest of the DER, as `4F:0A:…`. Default: sha256. Twisted's default is md5. */
+  digest(algorithm = 'sha256'): string {
+    const hex = crypto().createHash(algorithm).update(this.original.raw).digest('hex');
+    return (hex.toUpperCase().match(/../g) as string[]).join(':');
+  }
+
+  /** The first moment at which it is valid. */
+  get validFrom(): Date {
+    return new Date(this.original.validFrom);
+  }
+
+  /** The last moment at which it is valid. */
+  get validTo(): Date {
+    return new Date(this.original.validTo);
+  }
+
+  /** True if both are the same certificate. */
+  equals(other: Certificate): boolean {
+    return this.original.raw.equals(other.original.raw);
+  }
+
+  /** Several lines for people. */
+  inspect(): string {
+    const validity = `${this.validFrom.toISOString()} to ${this.validTo.toISOString()}`;
+    return [
+      `Certificate for ${this.getSubject()}`,
+      `from ${this.getIssuer()}`,
+      `serial number ${this.serialNumber()}, valid from ${validity}`,
+      `SHA-256 ${this.digest()}`,
+    ].join('\n');
+  }
+}
+
+function readX509(data: string | Uint8Array): X509Certificate {
+  try {
+    return new (crypto().X509Certificate)(data);
+  } catch (cause) {
+    throw new CertificateError(`a certificate cannot be read: ${(cause as Error).message}`, {
+      cause,
+    });
+  }
+}
+
+/** PEM as text; what it is for, as in `a certificate`, stands in the message. */
+function textOfPEM(pem: string | Uint8Array, what: string): string {
+  if (typeof pem === 'string') return pem;
+  if ((pem as unknown) instanceof Uint8Array) return Buffer.from(pem).toString('latin1');
+  throw new TypeError(`${what} as PEM must be a string or a Uint8Array, not ${typeof pem}`);
+}
+
+// ── Keys ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+/** RSA keys with fewer bits are refused, on either side. */
+export const LEAST_RSA_BITS = 2048;
+
+/** How many bits too weak a key is refused for having; undefined if it is strong enough. */
+export function tooFewBits(key: KeyObject): number | undefined {
+  const bits = key.asymmetricKeyDetails?.modulusLength;
+  return bits !== undefined && bits < LEAST_RSA_BITS ? bits : undefined;
+}
+
+/**
+ * A private key, and the public one that goes with it. It shows nothing of itself unless asked by `dumpPEM`. Twisted:
+ * `KeyPair`.
+ */
+export class KeyPair {
+  readonly #key: KeyObject;
+
+  /** @param key a private key of Node's */
+  constructor(key: KeyObject) {
+    if (key.type !== 'private') {
+      throw new CertificateError(`a private key is needed, not a ${key.type} one`);
+    }
+    this.#key = key;
+  }
+
+  /**
+   * Reads a private key from PEM: PKCS 8, PKCS 1 or SEC 1, also if encrypted. Other blocks of the PEM are passed over.
+   *
+   * @throws CertificateError without a passphrase for an encrypted key, with a wrong one, and for what is no key
+   */
+  static loadPEM(pem: string | Uint8Array, passphrase?: string): KeyPair {
+    const text = textOfPEM(pem, 'a private key');
+    const block = /-----BEGIN ((?:[A-Z0-9]+ )*PRIVATE KEY)-----[^]*?-----END \1-----/.exec(text);
+    if (block === null) throw new CertificateError('there is no private key in the PEM');
+    const [key, label = ''] = block;
+    const encrypted = label.startsWith('ENCRYPTED') || /^Proc-Type:.*ENCRYPTED/m.test(key);
+    if (passphrase !== undefined && typeof passphrase !== 'string') {
+      throw new TypeError(`passphrase must be a string, not ${typeof passphrase}`);
+    }
+    if (encrypted && passphrase === undefined) {
+      throw new CertificateError('the private key is encrypted, and there is no passphrase');
+    }
+    try {
+      return new KeyPair(
+        crypto().createPrivateKey(encrypted ? { key, passphrase: passphrase as string } : key),
+      );
+    } catch (cause) {
+      // What Node says holds nothing of the key: a number and a few words of OpenSSL's.
+      const why = encrypted ? 'the passphrase may be wrong' : 'it is damaged, or of no known kind';
+      const said = (cause as Error).message;
+      throw new CertificateError(`the private key cannot be read: ${why} (${said})`, { cause });
+    }
+  }
+
+  /**
+   * Reads a private key from DER (PKCS 8).
+   *
+   * @throws CertificateError
+   */
+  static load(der: Uint8Array): KeyPair {
+    if (!((der as unknown) instanceof Uint8Array)) {
+      throw new TypeError(`a private key as DER must be a Uint8Array, not ${typeof der}`);
+    }
+    try {
+      const key = Buffer.from(der);
+      return new KeyPair(crypto().createPrivateKey({ key, format: 'der', type: 'pkcs8' }));
+    } catch (cause) {
+      throw new CertificateError(`the private key cannot be read: ${(cause as Error).message}`, {
+        cause,
+      });
+    }
+  }
+
+  /** The private key as PEM (PKCS 8), not encrypted. */
+  dumpPEM(): string {
+    return this.#key.export({ format: 'pem', type: 'pkcs8' }).toString();
+  }
+
+  /** The public key. */
+  getPublicKey(): KeyObject {
+    return crypto().createPublicKey(this.#key);
+  }
+
+  /** True if the certificate is for this key. */
+  matches(certificate: Certificate): boolean {
+    return certificate.original.checkPrivateKey(this.#key);
+  }
+
+  /** A digest of the public key (SHA-256, in hexadecimal), by which keys can be told apart. Twisted: `keyHash`. */
+  keyHash(): string {
+    const der = this.getPublicKey().export({ format: 'der', type: 'spki' });
+    return crypto().createHash('sha256').update(der).digest('hex');
+  }
+
+  /** A line for people. */
+  inspect(): string {
+    const { modulusLength: bits, namedCurve: curve } = this.#key.asymmetricKeyDetails ?? {};
+    const kind = this.#key.asymmetricKeyType ?? 'unknown';
+    const detail = bits === undefined ? (curve === undefined ? '' : ` ${curve}`) : ` ${bits} bits`;
+    return `key pair ${kind}${detail}, hash ${this.keyHash()}`;
+  }
+}

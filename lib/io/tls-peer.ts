@@ -1,0 +1,49 @@
+/**
+ * What is made of the other side of a handshake: whether it is good, and why not. It fails closed: whatever is not
+ * certain is a refusal.
+ */
+import type { TLSSocket } from 'node:tls';
+import type { Address } from '../address.ts';
+import { ConnectionClosed, explain, PlaitError, SSLError, VerificationError } from '../errors.ts';
+import { Failure } from '../failure.ts';
+import type { TLSPeer, TLSSettings } from '../tls-settings.ts';
+
+/** Why the other side is refused; undefined if it is good. Whatever is not certain is a refusal. */
+export function judge({ checkPeer }: TLSSettings, peer: TLSPeer): Error | undefined {
+  if (checkPeer === undefined) return undefined;
+  let verdict: unknown;
+  try {
+    verdict = checkPeer(peer);
+  } catch (thrown) {
+    const cause = new Failure(thrown).value;
+    return new VerificationError(`the check of the other side failed: ${explain(cause)}`, {
+      cause,
+    });
+  }
+  if (verdict === undefined || verdict instanceof Error) return verdict;
+  // It may be a promise, which would fail unhandled.
+  Promise.resolve(verdict).catch(() => {});
+  return new VerificationError(
+    `the check of the other side must return an Error or undefined at once, not ${typeof verdict}`,
+  );
+}
+
+/** The reason for which a connection ends whose handshake did not come to its end. */
+export function handshakeError(peer: Address, cause: Error): Error {
+  if (cause instanceof PlaitError && !(cause instanceof ConnectionClosed)) return cause;
+  return new SSLError(`cannot speak TLS with ${peer}: ${explain(cause)}`, { cause });
+}
+
+/** Node says why a certificate is not trusted by an error, or by its code alone. */
+export function problemOf(error: Error | string | undefined): Error {
+  if (error instanceof Error) return error;
+  const code = error ?? 'UNKNOWN';
+  return Object.assign(new Error(`the certificate is not trusted: ${code}`), { code });
+}
+
+/** Why the engine does not trust the certificate of a client. */
+export function verifyError(socket: TLSSocket): Error | undefined {
+  const { ssl } = socket as { ssl?: { verifyError?(): Error | null } };
+  if (typeof ssl?.verifyError !== 'function') return problemOf(undefined);
+  return ssl.verifyError() ?? undefined;
+}

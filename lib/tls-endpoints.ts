@@ -1,0 +1,125 @@
+/**
+ * Endpoints whose connections are secured: over TCP, and over whatever another endpoint makes. Twisted:
+ * `SSL4ClientEndpoint`, `SSL4ServerEndpoint`, `wrapClientTLS` and `wrapServerTLS` of `twisted.internet.endpoints`.
+ */
+import type { Deferred } from './defer.ts';
+import {
+  connectOnce,
+  listening,
+  type TCPClientOptions,
+  type TCPServerOptions,
+} from './endpoints.ts';
+import type {
+  HandshakeOptions,
+  IListeningPort,
+  IProtocol,
+  IProtocolFactory,
+  IReactorSSL,
+  IStreamClientEndpoint,
+  IStreamServerEndpoint,
+} from './interfaces.ts';
+import { maybeDeferred } from './maybe.ts';
+import type { ITLSContextFactory } from './tls-settings.ts';
+import { TLSMemoryBIOFactory, type TLSWrapOptions } from './tls-wrapper.ts';
+
+/** Options of {@link SSL4ServerEndpoint}. */
+export interface SSLServerOptions extends TCPServerOptions, HandshakeOptions {}
+
+/** Listens for TLS connections on a TCP port over IPv4. */
+export class SSL4ServerEndpoint implements IStreamServerEndpoint {
+  readonly #reactor: IReactorSSL;
+  readonly #port: number;
+  readonly #contextFactory: ITLSContextFactory;
+  readonly #options: SSLServerOptions;
+
+  constructor(
+    reactor: IReactorSSL,
+    port: number,
+    contextFactory: ITLSContextFactory,
+    options: SSLServerOptions = {},
+  ) {
+    this.#reactor = reactor;
+    this.#port = port;
+    this.#contextFactory = contextFactory;
+    this.#options = options;
+  }
+
+  /** Fails also with CertificateError or SSLError, for settings that cannot be used. */
+  listen(factory: IProtocolFactory): Deferred<IListeningPort> {
+    return listening(() =>
+      this.#reactor.listenSSL(this.#port, factory, this.#contextFactory, this.#options),
+    );
+  }
+}
+
+/** Options of {@link SSL4ClientEndpoint}. */
+export interface SSLClientOptions extends TCPClientOptions, HandshakeOptions {}
+
+/**
+ * Connects over TCP, to an IPv4 address of the host if it has one, and secures the connection. Fires with the protocol
+ * when the TCP connection is made, as with Twisted: a handshake that fails is the reason of its `connectionLost`.
+ */
+export class SSL4ClientEndpoint implements IStreamClientEndpoint {
+  readonly #reactor: IReactorSSL;
+  readonly #host: string;
+  readonly #port: number;
+  readonly #contextFactory: ITLSContextFactory;
+  readonly #options: SSLClientOptions;
+
+  constructor(
+    reactor: IReactorSSL,
+    host: string,
+    port: number,
+    contextFactory: ITLSContextFactory,
+    options: SSLClientOptions = {},
+  ) {
+    this.#reactor = reactor;
+    this.#host = host;
+    this.#port = port;
+    this.#contextFactory = contextFactory;
+    this.#options = options;
+  }
+
+  connect<P extends IProtocol>(factory: IProtocolFactory<P>): Deferred<P> {
+    return connectOnce(factory, (once) =>
+      this.#reactor.connectSSL(this.#host, this.#port, once, this.#contextFactory, this.#options),
+    );
+  }
+}
+
+/**
+ * An endpoint that connects as `endpoint` does, and secures each connection; TLS within TLS too. The Deferred of its
+ * `connect` fires when the connection below is made, and fails also with CertificateError or SSLError for settings that
+ * cannot be used.
+ *
+ * @param contextFactory as from `optionsForClientTLS`
+ */
+export function wrapClientTLS(
+  contextFactory: ITLSContextFactory,
+  endpoint: IStreamClientEndpoint,
+  options: TLSWrapOptions = {},
+): IStreamClientEndpoint {
+  return {
+    connect: <P extends IProtocol>(factory: IProtocolFactory<P>): Deferred<P> =>
+      maybeDeferred(() =>
+        endpoint.connect(new TLSMemoryBIOFactory(contextFactory, true, factory, options)),
+      ).addCallback(({ wrappedProtocol }) => wrappedProtocol),
+  };
+}
+
+/**
+ * An endpoint that listens as `endpoint` does, and secures each connection. Its `listen` fails also with
+ * CertificateError or SSLError, for settings that cannot be used.
+ */
+export function wrapServerTLS(
+  contextFactory: ITLSContextFactory,
+  endpoint: IStreamServerEndpoint,
+  options: TLSWrapOptions = {},
+): IStreamServerEndpoint {
+  return {
+    listen: (factory) =>
+      maybeDeferred(() =>
+        endpoint.listen(new TLSMemoryBIOFactory(contextFactory, false, factory, options)),
+      ),
+  };
+}

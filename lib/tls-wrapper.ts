@@ -1,0 +1,275 @@
+/**
+ * TLS over any transport, for where there is no `startTLS`: within another TLS, through a proxy, under a policy. It is
+ * a protocol to the transport below, and gives the protocol above a transport of its own. Twisted:
+ * `twisted.protocols.tls`.
+ */
+import type { Address } from './address.ts';
+import { ConnectionDone } from './errors.ts';
+import type { Failure } from './failure.ts';
+import type {
+  HandshakeOptions,
+  IClientFactory,
+  IConnector,
+  IHalfCloseableProtocol,
+  IProtocol,
+  IProtocolFactory,
+  IPushProducer,
+  IReactorTime,
+  ITCPTransport,
+  ITransport,
+} from './interfaces.ts';
+import type { Wire, WireEvents } from './io/io.ts';
+import { reactor } from './reactor.ts';
+import type { ITLSContextFactory } from './tls-settings.ts';
+import { type Home, Stream } from './transport/stream.ts';
+import { checkSecuring, type Securing } from './transport/tls.ts';
+
+/**
+ * A transport, seen as a wire. What is written counts as sent when the transport has it, as long as that has not asked
+ * for a pause: it has promised to send it.
+ */
+class TransportWire implements Wire, IPushProducer {
+  readonly host: Address;
+  readonly peer: Address;
+  readonly #transport: ITransport;
+  readonly #home: Home;
+  #events: WireEvents | undefined;
+  /** The transport has asked for a pause. */
+  #full = false;
+  #telling = false;
+  #discarding = false;
+  #closed = false;
+  #ended: (() => void) | undefined;
+
+  constructor(transport: ITransport, home: Home) {
+    this.#transport = transport;
+    this.#home = home;
+    this.host = transport.getHost();
+    this.peer = transport.getPeer();
+  }
+
+  start(events: WireEvents): void {
+    this.#events = events;
+    this.#transport.registerProducer(this, true);
+  }
+
+  // From the transport.
+
+  received(data: Buffer): void {
+    if (!this.#discarding) this.#events?.wireData(data);
+  }
+
+  readEnded(): void {
+    if (!this.#discarding) this.#events?.wireEnd();
+  }
+
+  writeEnded(): void {
+    this.#ended?.();
+  }
+
+  lost({ value }: Failure): void {
+    this.#closed = true;
+    this.#events?.wireClosed(value instanceof ConnectionDone ? undefined : value);
+  }
+
+  pauseProducing(): void {
+    this.#full = true;
+  }
+
+  resumeProducing(): void {
+    this.#full = false;
+    if (!this.#closed) this.#events?.wireDrained();
+  }
+
+  stopProducing(): void {
+    // The connection is lost, which is told by itself.
+  }
+
+  // As a wire.
+
+  get bufferedBytes(): number {
+    return this.#full ? this.#transport.bufferedBytes : 0;
+  }
+
+  write(data: Uint8Array): void {
+    this.#transport.write(data);
+    if (this.#telling) return;
+    this.#telling = true;
+    this.#home.soon(() => {
+      this.#telling = false;
+      if (!this.#full && !this.#closed) this.#events?.wireDrained();
+    });
+  }
+
+  pause(): void {
+    this.#transport.pauseProducing();
+  }
+
+  resume(): void {
+    this.#transport.resumeProducing();
+  }
+
+  discard(): void {
+    this.#discarding = true;
+    this.#transport.resumeProducing();
+  }
+
+  end(ended: () => void): void {
+    this.#ended = ended;
+    this.#transport.unregisterProducer();
+    this.#transport.loseWriteConnection();
+  }
+
+  close(): void {
+    this.#discarding = true;
+    this.#transport.unregisterProducer();
+    this.#transport.loseConnection();
+  }
+
+  destroy(): void {
+    this.reset();
+  }
+
+  reset(): void {
+    this.#discarding = true;
+    this.#transport.abortConnection();
+  }
+
+  setNoDelay(enabled: boolean): void {
+    (this.#transport as Partial<ITCPTransport>).setTcpNoDelay?.(enabled);
+  }
+
+  setKeepAlive(enabled: boolean): void {
+    (this.#transport as Partial<ITCPTransport>).setTcpKeepAlive?.(enabled);
+  }
+}
+
+/** What stands between a transport and the protocol that is to be secured. Twisted: `TLSMemoryBIOProtocol`. */
+export class TLSMemoryBIOProtocol<P extends IProtocol = IProtocol>
+  implements IProtocol, IHalfCloseableProtocol
+{
+  /** The protocol that is secured. */
+  readonly wrappedProtocol: P;
+  readonly #home: Home;
+  readonly #side: 'client' | 'server';
+  readonly #securing: Securing;
+  #wire: TransportWire | undefined;
+
+  /** For {@link TLSMemoryBIOFactory}, which builds these. */
+  constructor(
+    wrappedProtocol: P,
+    clock: IReactorTime,
+    side: 'client' | 'server',
+    securing: Securing,
+  ) {
+    this.wrappedProtocol = wrappedProtocol;
+    this.#home = homeOn(clock);
+    this.#side = side;
+    this.#securing = securing;
+  }
+
+  /** Begins the handshake, and tells the protocol that its connection is made. */
+  makeConnection(transport: ITransport): void {
+    this.#wire = new TransportWire(transport, this.#home);
+    const stream = new Stream(this.#home, this.#wire, undefined, this.#side);
+    stream.begin(this.wrappedProtocol, this.#securing);
+  }
+
+  /** Not used: the protocol has its own. */
+  connectionMade(): void {}
+
+  dataReceived(data: Buffer): void {
+    this.#wire?.received(data);
+  }
+
+  readConnectionLost(): void {
+    this.#wire?.readEnded();
+  }
+
+  writeConnectionLost(): void {
+    this.#wire?.writeEnded();
+  }
+
+  connectionLost(reason: Failure): void {
+    this.#wire?.lost(reason);
+  }
+}
+
+/** What a stream needs of a reactor, from a clock alone: the connection below is known to the reactor already. */
+function homeOn(clock: IReactorTime): Home {
+  return {
+    soon: (fn) => {
+      clock.callLater(0, fn);
+    },
+    callLater: (delay, fn, ...args) => clock.callLater(delay, fn, ...args),
+    opened() {},
+    closed() {},
+    listening() {},
+  };
+}
+
+/** Options of {@link TLSMemoryBIOFactory}, `wrapClientTLS` and `wrapServerTLS`. */
+export interface TLSWrapOptions extends HandshakeOptions {
+  /** For the time that a handshake may take. Default: the process's reactor. */
+  readonly clock?: IReactorTime;
+}
+
+/**
+ * A factory around another one, which secures each connection for the protocol that the other one builds. It does for
+ * ports and for connectors. Twisted: `TLSMemoryBIOFactory`.
+ */
+export class TLSMemoryBIOFactory<P extends IProtocol = IProtocol> implements IClientFactory {
+  readonly wrappedFactory: IProtocolFactory<P>;
+  readonly #side: 'client' | 'server';
+  readonly #securing: Securing;
+  readonly #clock: IReactorTime;
+
+  /**
+   * @param isClient which side this is in the handshake, whoever has made the connection
+   * @throws CertificateError or SSLError for settings that cannot be used; RangeError for a time that cannot be
+   */
+  constructor(
+    contextFactory: ITLSContextFactory,
+    isClient: boolean,
+    factory: IProtocolFactory<P>,
+    options: TLSWrapOptions = {},
+  ) {
+    this.wrappedFactory = factory;
+    this.#side = isClient ? 'client' : 'server';
+    this.#securing = { contextFactory, handshakeTimeout: options.handshakeTimeout };
+    this.#clock = options.clock ?? reactor;
+    checkSecuring(this.#side, this.#securing);
+  }
+
+  buildProtocol(address: Address): TLSMemoryBIOProtocol<P> | null {
+    const protocol = this.wrappedFactory.buildProtocol(address) as P | null | undefined;
+    // A function that returns nothing refuses too, as in Python.
+    if (protocol == null) return null;
+    return new TLSMemoryBIOProtocol(protocol, this.#clock, this.#side, this.#securing);
+  }
+
+  doStart(): void {
+    this.wrappedFactory.doStart();
+  }
+
+  doStop(): void {
+    this.wrappedFactory.doStop();
+  }
+
+  /** The wrapped factory, which may or may not be one for clients. */
+  get #client(): Partial<IClientFactory> {
+    return this.wrappedFactory;
+  }
+
+  startedConnecting(connector: IConnector): void {
+    this.#client.startedConnecting?.(connector);
+  }
+
+  clientConnectionFailed(connector: IConnector, reason: Failure): void {
+    this.#client.clientConnectionFailed?.(connector, reason);
+  }
+
+  clientConnectionLost(connector: IConnector, reason: Failure): void {
+    this.#client.clientConnectionLost?.(connector, reason);
+  }
+}
