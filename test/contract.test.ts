@@ -8,11 +8,13 @@ import * as connection from './contract/connection.ts';
 import { KINDS } from './contract/kinds.ts';
 import * as listening from './contract/listening.ts';
 import * as producing from './contract/producing.ts';
+import * as securing from './contract/securing.ts';
+import { TLS } from './contract/tls-kind.ts';
 import t from './fixture.ts';
 
 t.setTimeout(180_000);
 
-for (const kind of KINDS) {
-  for (const { contract } of [connection, closing, producing, chance, listening, connecting])
-    contract(t, kind);
+for (const kind of [...KINDS, TLS]) {
+  const births = kind.unborn === true ? [] : [listening, connecting, securing];
+  for (const { contract } of [connection, closing, producing, chance, ...births]) contract(t, kind);
 }

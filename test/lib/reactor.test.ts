@@ -12,7 +12,6 @@ import {
   CancelledError,
   CannotListenError,
   ClientFactory,
-  clientFromString,
   ConnectBindError,
   ConnectError,
   ConnectingCancelledError,
@@ -33,12 +32,10 @@ import {
   type IProtocol,
   type IProtocolFactory,
   type IReactorTCP,
-  type IReactorUNIX,
   isHalfCloseableProtocol,
   type IStreamClientEndpoint,
   type ITransport,
   Protocol,
-  quoteStringArgument,
   react,
   Reactor,
   reactor as theReactor,
@@ -46,7 +43,6 @@ import {
   ReactorAlreadyRunning,
   ReactorNotRunning,
   ServerFactory,
-  serverFromString,
   succeed,
   SystemExit,
   TCP4ClientEndpoint,
@@ -1156,7 +1152,12 @@ t.test('listenUNIX and connectUNIX', async (t) => {
     }
     t.throws(() => reactor.connectUNIX('/run/tea', factory, { timeout: NaN }), RangeError);
     reactor.listenUNIX('/run/tea', factory);
-    t.same(io.listened[0]?.target, { path: '/run/tea', mode: 0o666, backlog: 50 });
+    t.same(io.listened[0]?.target, {
+      path: '/run/tea',
+      mode: 0o666,
+      backlog: 50,
+      wantPID: false,
+    });
     t.same(factory.told, []);
   });
 });
@@ -1714,178 +1715,6 @@ t.test('what a factory is wrapped in for an endpoint', async (t) => {
     failureResultOf(d, ConnectingCancelledError);
     t.same(log, ['disconnect']);
     (inner.buildProtocol(address) as IProtocol).makeConnection(new StringTransport());
-  });
-});
-
-// ── Descriptions of endpoints ────────────────────────────────────────────────────────────────────────────────────────
-
-t.test('descriptions of endpoints', async (t) => {
-  /** What a description makes a reactor do. */
-  const asked = (act: (reactor: IReactorTCP & IReactorUNIX) => Deferred<unknown>) => {
-    let call: unknown[] = [];
-    const note =
-      (name: string) =>
-      (...args: unknown[]): never => {
-        call = [name, ...args];
-        throw tooMany();
-      };
-    const reactor = {
-      listenTCP: note('listenTCP'),
-      listenUNIX: note('listenUNIX'),
-      connectTCP: note('connectTCP'),
-      connectUNIX: note('connectUNIX'),
-    };
-    failureResultOf(act(reactor), RangeError);
-    return call.filter(
-      (arg) =>
-        !(arg instanceof Factory || (typeof arg === 'object' && arg !== null && 'doStart' in arg)),
-    );
-  };
-  const server = (description: string) =>
-    asked((reactor) => serverFromString(reactor, description).listen(new TalkFactory()));
-  const client = (description: string) =>
-    asked((reactor) => clientFromString(reactor, description).connect(new TalkFactory()));
-
-  t.test('stand for places to listen at', async (t) => {
-    t.same(server('tcp:8000'), ['listenTCP', 8000, {}]);
-    t.same(server('TCP:port=0'), ['listenTCP', 0, {}]);
-    t.same(server('tcp:8000:interface=127.0.0.1:backlog=5'), [
-      'listenTCP',
-      8000,
-      { interface: LOOPBACK, backlog: 5 },
-    ]);
-    t.same(server('tcp:8000:interface=\\:\\:1'), ['listenTCP', 8000, { interface: '::1' }]);
-    t.same(server('unix:/run/tea'), ['listenUNIX', '/run/tea', {}]);
-    t.same(server('unix:address=/run/tea:mode=660:backlog=9'), [
-      'listenUNIX',
-      '/run/tea',
-      { mode: 0o660, backlog: 9 },
-    ]);
-  });
-
-  t.test('stand for places to connect to', async (t) => {
-    t.same(client('tcp:tea.test:80'), ['connectTCP', 'tea.test', 80, {}]);
-    t.same(client('tcp:port=80:host=tea.test:timeout=0.5:bindAddress=127.0.0.1'), [
-      'connectTCP',
-      'tea.test',
-      80,
-      { timeout: 0.5, bindAddress: { host: LOOPBACK } },
-    ]);
-    t.same(client('tcp:80:host=tea.test'), ['connectTCP', 'tea.test', 80, {}]);
-    t.same(client('unix:/run/tea:timeout=30'), ['connectUNIX', '/run/tea', { timeout: 30 }]);
-    t.same(client('unix:path=/run/tea'), ['connectUNIX', '/run/tea', {}]);
-  });
-
-  t.test(
-    'take a character behind a backslash for itself, and an equals sign in a value',
-    async (t) => {
-      t.same(client('unix:/run/a\\:b\\=c\\\\d'), ['connectUNIX', '/run/a:b=c\\d', {}]);
-      t.same(client('unix:path=/run/a=b'), ['connectUNIX', '/run/a=b', {}]);
-      const odd = 'a:b=c\\d::';
-      t.equal(quoteStringArgument(odd), 'a\\:b\\=c\\\\d\\:\\:');
-      t.same(client(`unix:${quoteStringArgument(odd)}`), ['connectUNIX', odd, {}]);
-    },
-  );
-
-  t.test('connect, for real', async (t) => {
-    const reactor = new Reactor();
-    const factory = new TalkFactory();
-    const port = await serverFromString(reactor, 'tcp:0:interface=127.0.0.1').listen(factory);
-    const number = numberOf(port);
-    const endpoint = clientFromString(reactor, `tcp:127.0.0.1:${number}:timeout=5`);
-    const talk = await connectProtocol(endpoint, new Talk());
-    talk.transport.loseConnection();
-    await talk.lost;
-    await factory.built[0]?.lost;
-    await port.stopListening();
-  });
-
-  t.test('REA-33: that cannot be understood are refused, and it is said where', async (t) => {
-    const { reactor } = still();
-    const refused = (description: string, what: string, make: typeof clientFromString) => {
-      const error = {
-        name: 'SyntaxError',
-        message: `cannot use the endpoint description ${JSON.stringify(description)}: ${what}`,
-      };
-      t.throws(() => make(reactor, description), error);
-    };
-    const servers: [description: string, what: string][] = [
-      ['tcp', 'at position 3, there is no port'],
-      ['tcp:', 'at position 4, port is no whole number: ""'],
-      ['tcp:80:80', 'at position 7, there is one argument too many: "80"'],
-      ['tcp:port=80:80', 'at position 12, there is one argument too many: "80"'],
-      ['tcp:80:backlog=5:backlog=6', 'at position 17, "backlog" is given twice'],
-      ['tcp:80:__proto__=x', 'at position 7, there is no argument of this name: "__proto__"'],
-      ['tcp:80:constructor=x', 'at position 7, there is no argument of this name: "constructor"'],
-      ['tcp:80:timeout=5', 'at position 7, there is no argument of this name: "timeout"'],
-      ['tcp:80\\', 'at position 6, a backslash ends it'],
-      ['unix', 'at position 4, there is no address'],
-      ['unix:/run/tea:mode=888', 'at position 14, mode is no whole number: "888"'],
-      ['unix:/run/tea:mode=0o660', 'at position 14, mode is no whole number: "0o660"'],
-    ];
-    for (const number of [
-      '-1',
-      '+1',
-      '0x50',
-      '1e3',
-      ' 80',
-      '80 ',
-      '5abc',
-      '٥',
-      '1_0',
-      '1234567890',
-    ])
-      servers.push([
-        `tcp:${number}`,
-        `at position 4, port is no whole number: ${JSON.stringify(number)}`,
-      ]);
-    for (const [description, what] of servers)
-      refused(description, what, serverFromString as never);
-    const clients: [description: string, what: string][] = [
-      ['tcp:tea.test', 'at position 12, there is no port'],
-      ['unix', 'at position 4, there is no path'],
-    ];
-    for (const seconds of ['-1', '', '1e3', '.5', '5.', 'Infinity', 'NaN', '0x1'])
-      clients.push([
-        `tcp:tea.test:80:timeout=${seconds}`,
-        `at position 16, timeout is no number of seconds: ${JSON.stringify(seconds)}`,
-      ]);
-    for (const [description, what] of clients) refused(description, what, clientFromString);
-    t.throws(() => clientFromString(reactor, 7 as never), {
-      name: 'TypeError',
-      message: 'an endpoint description is a string, not number',
-    });
-    t.equal(Object.getPrototypeOf({}), Object.prototype);
-    t.notOk('x' in {});
-  });
-
-  t.test('REA-33: name a kind that there is', async (t) => {
-    const { reactor } = still();
-    for (const [description, kind] of [
-      ['', ''],
-      ['tea:80', 'tea'],
-      ['__proto__:80', '__proto__'],
-      ['a=b', ''],
-    ])
-      t.throws(() => serverFromString(reactor, description as string), {
-        name: 'SyntaxError',
-        message: `cannot listen at ${JSON.stringify(description)}: there is no kind ${JSON.stringify(kind)} at position 0, only tcp, unix`,
-      });
-    t.throws(() => clientFromString(reactor, 'tea'), { message: /^cannot connect to "tea": / });
-  });
-
-  t.test('REA-33: that are too long are refused at once, with a short message', async (t) => {
-    const { reactor } = still();
-    for (const long of ['x', '\\', ':', 'a=', '=']) {
-      t.throws(() => serverFromString(reactor, `tcp:80:${long.repeat(100 * 1024)}`), {
-        name: 'SyntaxError',
-        message: /^.{200,900}at position 16384, it goes on: 16384 characters are the most$/,
-      });
-      t.throws(() => serverFromString(reactor, `tcp:80:${long.repeat(8 * 1024)}`), {
-        name: 'SyntaxError',
-        message: /^.{200,1500}$/,
-      });
-    }
   });
 });
 
