@@ -1,6 +1,6 @@
 /**
- * The echo servers that are compared: started as `node echo-servers.js NAME`, it prints its port, and what CPU time it
- * has used so far, in microseconds, for each line that it reads.
+ * The echo servers that are compared: started as `node echo-servers.js NAME`, it prints its port, and for each line that
+ * it reads what CPU time it has used so far, in microseconds, and what its memory is, in bytes.
  */
 import { type AddressInfo, createServer } from 'node:net';
 import { createInterface } from 'node:readline';
@@ -37,8 +37,10 @@ servers[process.argv[2] ?? '']?.((port) => {
 });
 createInterface({ input: process.stdin })
   .on('line', () => {
+    global.gc?.();
     const { user, system } = process.cpuUsage();
-    console.log(user + system);
+    const { heapUsed, external, rss } = process.memoryUsage();
+    console.log(`${user + system} ${heapUsed + external} ${rss}`);
   })
   .on('close', () => {
     process.exit();

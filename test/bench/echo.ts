@@ -2,11 +2,9 @@
  * Echo over TCP: the server's CPU time for one round trip. Servers and load are processes of their own; the servers
  * take turns. Run by `run.ts`.
  */
-import { type ChildProcess, spawn } from 'node:child_process';
-import { once } from 'node:events';
-import { createInterface, type Interface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { output } from './contend.ts';
+import { median, NAMES, Server } from './echo-server.ts';
 
 /** One way to load a server. */
 interface Shape {
@@ -22,42 +20,10 @@ const SHAPES: readonly Shape[] = [
   { title: '100 KiB, 10 connections', connections: 10, size: 102_400, window: 1 },
 ];
 
-const NAMES = ['plait', 'node:net'] as const;
-
 /** What plait's CPU time divided by node:net's should be at most. */
 const GOAL = 1.05;
 
 const here = (name: string): string => fileURLToPath(new URL(name, import.meta.url));
-
-class Server {
-  readonly #child: ChildProcess;
-  readonly #lines: Interface;
-
-  constructor(name: string) {
-    this.#child = spawn(process.execPath, [here('./echo-servers.js'), name], {
-      stdio: ['pipe', 'pipe', 'inherit'],
-    });
-    if (this.#child.stdout === null) throw new Error('no output to read');
-    this.#lines = createInterface({ input: this.#child.stdout });
-  }
-
-  async next(): Promise<number> {
-    const [line] = (await once(this.#lines, 'line')) as [string];
-    return Number(line);
-  }
-
-  /** Microseconds of CPU time so far. */
-  cpuTime(): Promise<number> {
-    const answer = this.next();
-    this.#child.stdin?.write('\n');
-    return answer;
-  }
-
-  async stop(): Promise<void> {
-    this.#child.stdin?.end();
-    await once(this.#child, 'exit');
-  }
-}
 
 async function sample(
   name: string,
@@ -65,7 +31,7 @@ async function sample(
   seconds: number,
 ): Promise<number> {
   const server = new Server(name);
-  const port = await server.next();
+  const port = await server.port();
   const load = (time: number): Promise<string> =>
     output(here('./echo-load.js'), [port, connections, size, window, time].map(String));
   await load(0.7); // warms the code
@@ -74,10 +40,6 @@ async function sample(
   const used = (await server.cpuTime()) - before;
   await server.stop();
   return used / messages;
-}
-
-function median(figures: readonly number[]): number {
-  return [...figures].sort((a, b) => a - b)[figures.length >> 1] ?? Number.NaN;
 }
 
 /** Prints each server's median, and plait's ratio. */

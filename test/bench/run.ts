@@ -4,6 +4,7 @@
  */
 import { cpus } from 'node:os';
 import { fileURLToPath } from 'node:url';
+import { connections, imports } from './connections.ts';
 import { fight, output } from './contend.ts';
 import { duels as deferredDuels } from './deferred.ts';
 import { echo } from './echo.ts';
@@ -26,6 +27,12 @@ const parts: Record<string, () => Promise<void>> = {
   },
   async echo() {
     await echo(ROUNDS, 2);
+  },
+  async connections() {
+    await connections(ROUNDS, 2);
+  },
+  async imports() {
+    await imports();
   },
 };
 
