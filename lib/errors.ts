@@ -61,8 +61,12 @@ export class PlaitError extends Error {
   declare readonly address?: string;
   declare readonly port?: number;
 
-  constructor(message?: string, details: ErrorDetails = {}) {
-    super(message, 'cause' in details ? { cause: details.cause } : undefined);
+  constructor(message?: string, details?: ErrorDetails) {
+    super(
+      message,
+      details !== undefined && 'cause' in details ? { cause: details.cause } : undefined,
+    );
+    if (details === undefined) return;
     const cause = details.cause as ErrorDetails | null | undefined;
     for (const key of ['code', 'syscall', 'address', 'port'] as const) {
       const value =

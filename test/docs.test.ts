@@ -32,7 +32,10 @@ mkdirSync(DOCTESTS);
 // the loader has a handle open meanwhile, which would be taken for the test's.
 const examples = [...readExamples(ROOT)];
 const tests = examples.filter(([, kind]) => kind === 'test').map(([path]) => path);
-writeFileSync(join(DOCTESTS, 'examples.ts'), tests.map((path) => `import '../${path}';`).join('\n'));
+writeFileSync(
+  join(DOCTESTS, 'examples.ts'),
+  tests.map((path) => `import '../${path}';`).join('\n'),
+);
 await import(pathToFileURL(join(DOCTESTS, 'examples.ts')).href);
 
 t.test('the code in Markdown is that of the examples, and its links lead somewhere', async (t) => {
@@ -81,7 +84,6 @@ for (const [path, kind] of examples) {
 t.test('no example is forgotten', async (t) => {
   t.same(forgottenExamples(ROOT), []);
 });
-
 
 /** What the compiler says of a folder with a tsconfig.json; faults of other files are those of `npm run typecheck`. */
 async function compile(folder: string): Promise<string> {

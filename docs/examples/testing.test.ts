@@ -1,12 +1,31 @@
 /** What plait/testing has besides what idle-echo.test.ts uses; see docs/reference/testing.md. */
-import { deferLater, maybeDeferred } from 'plait';
-import { LineReceiver } from 'plait/protocols/basic';
 import {
+  ClientFactory,
+  deferLater,
+  Factory,
+  IPv4Address,
+  maybeDeferred,
+  Protocol,
+  TCP4ServerEndpoint,
+} from 'plait';
+import { LineReceiver } from 'plait/protocols/basic';
+import { Echo } from 'plait/protocols/echo';
+import {
+  AccumulatingProtocol,
   assertNoResult,
+  checkClean,
+  checkFraming,
   Clock,
   collectLoggedErrors,
+  ConnectionCompleter,
+  connectedServerAndClient,
   failureResultOf,
+  FakeDatagramTransport,
   flushLoggedErrors,
+  loopback,
+  MemoryReactor,
+  MemoryReactorClock,
+  type PumpPolicy,
   StringTransport,
   successResultOf,
 } from 'plait/testing';
@@ -63,3 +82,99 @@ t.test('what was logged', async (t) => {
   t.same(stop(), []);
   // #endregion
 });
+
+t.test('both ends', async (t) => {
+  // #region pump
+  const { client, server, pump } = connectedServerAndClient(Echo, AccumulatingProtocol);
+  client.transport.write('hello');
+  pump.flush();
+  t.equal(client.data.toString(), 'hello');
+
+  server.transport.loseConnection();
+  pump.flush();
+  t.equal(client.closedReason?.value.name, 'ConnectionDone');
+  // #endregion
+});
+
+t.test('how bytes arrive', async (t) => {
+  // #region policy
+  const byteByByte: PumpPolicy = (pieces, target) => {
+    for (const byte of Buffer.concat(pieces)) target.dataReceived(Buffer.of(byte));
+  };
+  class Hasty extends Echo {
+    override dataReceived(data: Buffer) {
+      super.dataReceived(data);
+      this.transport.loseConnection(); // a byte has come: is it all?
+    }
+  }
+  class Asker extends AccumulatingProtocol {
+    override connectionMade() {
+      this.transport.write('hello');
+    }
+  }
+  const client = new Asker();
+  successResultOf(loopback(new Hasty(), client, { pumpPolicy: byteByByte }));
+  t.equal(client.data.toString(), 'h');
+  // #endregion
+});
+
+t.test('a reactor that notes what it is asked for', async (t) => {
+  // #region memory
+  const reactor = new MemoryReactor();
+  const endpoint = new TCP4ServerEndpoint(reactor, 80, { interface: '127.0.0.1' });
+  const port = successResultOf(endpoint.listen(Factory.forProtocol(Echo)));
+  t.match(reactor.tcpServers, [{ port: 80, interface: '127.0.0.1', backlog: 50 }]);
+  t.same(port.getHost(), new IPv4Address('TCP', '127.0.0.1', 80));
+
+  reactor.connectTCP('127.0.0.1', 80, ClientFactory.forProtocol(Protocol));
+  const pump = new ConnectionCompleter(reactor).succeedOnce(); // with the port above
+  t.equal(pump.serverIO?.connected, true);
+  // #endregion
+});
+
+t.test('datagrams', async (t) => {
+  // #region datagrams
+  const transport = new FakeDatagramTransport();
+  transport.write('hello', ['192.0.2.7', 9]);
+  t.match(transport.written, [{ data: Buffer.from('hello'), to: { host: '192.0.2.7', port: 9 } }]);
+  // #endregion
+});
+
+t.test('what a protocol makes of its bytes', async (t) => {
+  // #region framing
+  class Letters extends LineReceiver {
+    #missing = 0;
+    override lineReceived(line: Buffer) {
+      this.#missing = Number(line);
+      this.setRawMode();
+    }
+    override rawDataReceived(data: Buffer) {
+      const part = data.subarray(0, this.#missing);
+      this.#missing -= part.length;
+      if (this.#missing === 0) this.setLineMode(data.subarray(part.length));
+    }
+  }
+  const { events } = checkFraming(() => new Letters(), '2\r\nab3\r\ncde');
+  t.same(events.slice(0, 4), [
+    'lineReceived("2")',
+    'rawDataReceived("ab")',
+    'lineReceived("3")',
+    'rawDataReceived("cde")',
+  ]);
+  // #endregion
+});
+
+// #region clean
+t.test('the shop', async (t) => {
+  let reactor: MemoryReactorClock;
+  t.beforeEach(() => {
+    reactor = new MemoryReactorClock();
+  });
+  t.afterEach(() => checkClean(reactor));
+
+  t.test('opens, and closes', async () => {
+    const port = reactor.listenTCP(80, Factory.forProtocol(Echo));
+    void port.stopListening();
+  });
+});
+// #endregion

@@ -64,9 +64,17 @@ export interface Wire {
   setKeepAlive(enabled: boolean): void;
   /**
    * Called by TLS above it before that writes: what comes is ciphertext, which is another each time. A simulated wire
-   * lets no choice depend on it; the function that it returns is to be told what was written and read in plain text.
+   * lets no choice depend on it. Others lack this.
    */
-  veil?(): (what: 'write' | 'read', data: Uint8Array) => void;
+  veil?(): Veil;
+}
+
+/** What TLS does for a wire that has to know what its ciphertext stands for, and goes by a time of its own. */
+export interface Veil {
+  /** Plain text was written or read. */
+  tell(what: 'write' | 'read', data: Uint8Array): void;
+  /** Calls `fn` in so many seconds, until the function returned is called. */
+  later(delay: Seconds, fn: () => void): () => void;
 }
 
 /** Where to listen. */

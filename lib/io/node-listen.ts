@@ -3,13 +3,22 @@
  */
 import { closeSync, fstatSync } from 'node:fs';
 import { type AddressInfo, createServer, type Server, Socket } from 'node:net';
-import { type Address, ipAddress, UNIXAddress } from '../address.ts';
+import {
+  type Address,
+  type IPv4Address,
+  type IPv6Address,
+  ipAddress,
+  UNIXAddress,
+} from '../address.ts';
 import { UnsupportedAddressFamily, UnsupportedSocketType } from '../errors.ts';
 import type { AddressFamily } from '../interfaces.ts';
 import { DescriptorWatch } from './descriptors.ts';
 import type { ListenerEvents, ListenTarget, PathTarget, Wire, WireListener } from './io.ts';
-import { NodeWire, tcpWire, zoned } from './node-wire.ts';
+import { localAddressOf, NodeWire, tcpWire, zoned } from './node-wire.ts';
 import { isAbstract, pathError, SocketFile } from './unix-path.ts';
+
+/** How many of its own addresses a listener keeps. */
+const MOST_OWN = 64;
 
 /** Takes connections until it is closed. */
 export class NodeListener implements WireListener {
@@ -20,6 +29,10 @@ export class NodeListener implements WireListener {
   readonly #host: string;
   #file: SocketFile | undefined;
   #unix: UNIXAddress | undefined;
+  /** This end of every connection, if it is bound to one address. */
+  #own: Address | undefined;
+  /** Else those that connections have had so far, by their text. */
+  readonly #owns = new Map<string, Address>();
   #listening = false;
   /** It is bound, but cannot be used: that is told in a later turn. */
   #unusable = false;
@@ -101,22 +114,36 @@ export class NodeListener implements WireListener {
   #bound(): void {
     if (this.#over || this.#unusable) return;
     this.#listening = true;
-    this.#events.listening(this.#unix ?? this.#address());
+    const address = this.#unix ?? this.#address();
+    if (address instanceof UNIXAddress || !isAny(address.host)) this.#own = address;
+    this.#events.listening(address);
   }
 
-  #address(): Address {
+  #address(): IPv4Address | IPv6Address {
     const { address, port } = this.#server.address() as AddressInfo;
     return ipAddress('TCP', zoned(address, this.#host), port);
   }
 
   #accepted(socket: Socket): void {
     const { remoteAddress, remotePort = 0 } = socket;
-    if (this.#unix !== undefined)
+    if (this.#unix !== undefined) {
       this.#events.accepted(new NodeWire(socket, this.#unix, new UNIXAddress(null)));
-    else if (remoteAddress !== undefined)
-      this.#events.accepted(tcpWire(socket, zoned(remoteAddress, this.#host), remotePort));
+    } else if (remoteAddress !== undefined) {
+      const host = zoned(remoteAddress, this.#host);
+      this.#events.accepted(tcpWire(socket, host, remotePort, this.#ownAddress(socket, host)));
+    }
     // The client is gone before we have heard of it: there is no address, and nobody to serve.
     else socket.destroy();
+  }
+
+  /** This end of a connection: the same object for all that have the same, since there may be very many. */
+  #ownAddress(socket: Socket, peer: string): Address {
+    if (this.#own !== undefined) return this.#own;
+    const address = localAddressOf(socket, peer);
+    const name = address.toString();
+    const known = this.#owns.get(name);
+    if (known === undefined && this.#owns.size < MOST_OWN) this.#owns.set(name, address);
+    return known ?? address;
   }
 
   #failLater(error: Error): void {
@@ -163,6 +190,11 @@ export function adoptWire(fd: number, family: AddressFamily): Wire {
     return new NodeWire(socket, new UNIXAddress(null), new UNIXAddress(null));
   socket.setNoDelay(true);
   return tcpWire(socket, family === 'AF_INET6' ? '::' : '0.0.0.0', 0);
+}
+
+/** True for an address that stands for all of the machine's. */
+function isAny(host: string): boolean {
+  return host === '0.0.0.0' || host === '::';
 }
 
 /** What Node says of an address: nothing for a UNIX socket that it has not bound itself. */

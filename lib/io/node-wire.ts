@@ -3,7 +3,14 @@
  * accepted, dialled or adopted.
  */
 import { Socket } from 'node:net';
-import { type Address, ipAddress, PipeAddress, UNIXAddress } from '../address.ts';
+import {
+  type Address,
+  type IPv4Address,
+  type IPv6Address,
+  ipAddress,
+  PipeAddress,
+  UNIXAddress,
+} from '../address.ts';
 import type { Wire, WireEvents } from './io.ts';
 
 /** Pieces written in one turn are copied together up to this many bytes; above it, copying costs more than it saves. */
@@ -22,6 +29,23 @@ const WIRE = Symbol('wire');
 /** A socket that knows its wire, so that all can share their listeners: closures for each would cost much memory. */
 type WiredSocket = Socket & { readonly [WIRE]: NodeWire };
 
+/** Counts the turns of the loop in which bytes have come. */
+let turn = 0;
+let counting = false;
+
+function currentTurn(): number {
+  if (!counting) {
+    counting = true;
+    setImmediate(endTurn);
+  }
+  return turn;
+}
+
+function endTurn(): void {
+  counting = false;
+  turn++;
+}
+
 /** One end of a connection. */
 export class NodeWire implements Wire {
   readonly host: Address;
@@ -30,18 +54,23 @@ export class NodeWire implements Wire {
   #events: WireEvents | undefined;
   #error: Error | undefined;
   /** Written in this turn and not yet given to the socket, so that one turn costs one system call. */
-  #gathered: Uint8Array[] = [];
+  #gathered: Uint8Array[] | undefined;
   #gatheredBytes = 0;
   /** True while `wireData` is being delivered, after which the gathered pieces are flushed. */
   #delivering = false;
   #flushing = false;
   /** How many writes the socket has not called back for. */
   #unwritten = 0;
+  /** What the socket calls, made at the first write: an idle connection has no need of it. */
+  #written: (() => void) | undefined;
+  #tried: Written | undefined;
   /** The stream's, for the one write that is under way. */
   #done: Written | undefined;
   /** A write has failed: the other side takes nothing more, and the socket is closed when all is read. */
   #broken = false;
   #paused = false;
+  /** The turn of the loop in which the last bytes came; Infinity if it has been paused since. */
+  #dataTurn = -1;
   /** The end has come while it was paused. */
   #endWaits = false;
   #discarding = false;
@@ -86,15 +115,16 @@ export class NodeWire implements Wire {
     wire.#delivering = true;
     wire.#events?.wireData(data);
     wire.#delivering = false;
+    if (!wire.#paused) wire.#dataTurn = currentTurn();
     if (wire.#gatheredBytes > 0) wire.#flush();
   }
 
   static #onEnd(this: WiredSocket): void {
     const wire = this[WIRE];
     wire.#flush();
-    // For Node a reset that comes close behind the last bytes is an end like any other. A write tells the two apart:
-    // one that is waiting fails in this turn, and where none is an empty one does at once.
-    if (wire.#isTCP && this.writable) {
+    // For Node a reset that comes close behind the last bytes, in one turn with them, is an end like any other. A write
+    // tells the two apart: one that is waiting fails in this turn, and where none is an empty one does at once.
+    if (wire.#isTCP && this.writable && wire.#dataTurn >= turn) {
       if (this.writableLength > 0) {
         setImmediate(NodeWire.#end, wire);
         return;
@@ -126,7 +156,7 @@ export class NodeWire implements Wire {
 
   write(data: Uint8Array): void {
     if (data.length === 0) return;
-    this.#gathered.push(data);
+    (this.#gathered ??= []).push(data);
     this.#gatheredBytes += data.length;
     if (this.#delivering || this.#flushing) return;
     this.#flushing = true;
@@ -140,36 +170,37 @@ export class NodeWire implements Wire {
 
   #flush(): void {
     const pieces = this.#gathered;
-    const first = pieces[0];
-    if (first === undefined) return;
+    const first = pieces?.[0];
+    if (pieces === undefined || first === undefined) return;
     const size = this.#gatheredBytes;
-    this.#gathered = [];
+    this.#gathered = undefined;
     this.#gatheredBytes = 0;
     const socket = this.#socket;
     if (socket.destroyed) return;
+    const written = (this.#written ??= () => this.#sent());
     if (pieces.length === 1) {
       this.#unwritten++;
-      socket.write(first, this.#written);
+      socket.write(first, written);
     } else if (size <= JOIN_BYTES) {
       this.#unwritten++;
-      socket.write(Buffer.concat(pieces, size), this.#written);
+      socket.write(Buffer.concat(pieces, size), written);
     } else {
       this.#unwritten += pieces.length;
       socket.cork();
-      for (const piece of pieces) socket.write(piece, this.#written);
+      for (const piece of pieces) socket.write(piece, written);
       socket.uncork();
     }
   }
 
-  readonly #written = (): void => {
+  #sent(): void {
     const sent = --this.#unwritten === 0 && this.#gatheredBytes === 0;
     if (sent && !this.#broken && !this.#socket.destroyed) this.#events?.wireDrained();
-  };
+  }
 
   static #write(this: WiredSocket, chunk: unknown, encoding: BufferEncoding, done: Written): void {
     const wire = this[WIRE];
     wire.#done = done;
-    Socket.prototype._write.call(this, chunk, encoding, wire.#tried);
+    Socket.prototype._write.call(this, chunk, encoding, wire.#whenTried());
   }
 
   static #writev(
@@ -179,13 +210,15 @@ export class NodeWire implements Wire {
   ): void {
     const wire = this[WIRE];
     wire.#done = done;
-    Socket.prototype._writev?.call(this, chunks, wire.#tried);
+    Socket.prototype._writev?.call(this, chunks, wire.#whenTried());
   }
 
-  readonly #tried: Written = (error) => {
-    if (error) this.#writeFailed(error);
-    this.#done?.();
-  };
+  #whenTried(): Written {
+    return (this.#tried ??= (error) => {
+      if (error) this.#writeFailed(error);
+      this.#done?.();
+    });
+  }
 
   #writeFailed(error: NodeJS.ErrnoException): void {
     this.#error ??= error;
@@ -200,6 +233,8 @@ export class NodeWire implements Wire {
 
   pause(): void {
     this.#paused = true;
+    // What comes now may be told together much later.
+    this.#dataTurn = Infinity;
     if (this.#broken) this.#socket.destroy();
     else this.#socket.pause();
   }
@@ -281,13 +316,20 @@ export function zoned(literal: string, asked: string): string {
  * A wire over a TCP socket.
  *
  * @param host the other end, as we know it: where that is gone already, the kernel does not say any more
+ * @param own this end, if it is known
  */
-export function tcpWire(socket: Socket, host: string, port: number): NodeWire {
-  const any = host.includes(':') ? '::' : '0.0.0.0';
-  const { localAddress = any, localPort = 0, remoteAddress = host, remotePort = port } = socket;
-  return new NodeWire(
-    socket,
-    ipAddress('TCP', zoned(localAddress, host), localPort),
-    ipAddress('TCP', zoned(remoteAddress, host), remotePort),
-  );
+export function tcpWire(
+  socket: Socket,
+  host: string,
+  port: number,
+  own: Address = localAddressOf(socket, host),
+): NodeWire {
+  const { remoteAddress = host, remotePort = port } = socket;
+  return new NodeWire(socket, own, ipAddress('TCP', zoned(remoteAddress, host), remotePort));
+}
+
+/** This end of a socket whose other end is `host`. */
+export function localAddressOf(socket: Socket, host: string): IPv4Address | IPv6Address {
+  const { localAddress = host.includes(':') ? '::' : '0.0.0.0', localPort = 0 } = socket;
+  return ipAddress('TCP', zoned(localAddress, host), localPort);
 }

@@ -19,7 +19,7 @@ import { Failure } from '../failure.ts';
 import type { Seconds } from '../interfaces.ts';
 import { Logger } from '../log.ts';
 import type { TLSSettings } from '../tls-settings.ts';
-import type { Wire, WireEvents } from './io.ts';
+import type { Veil, Wire, WireEvents } from './io.ts';
 import { Below } from './tls-below.ts';
 import { compile, keepSession, nodeTLS, takeSession } from './tls-context.ts';
 import { handshakeError, judge, problemOf, verifyError } from './tls-peer.ts';
@@ -41,8 +41,6 @@ export interface TLSWireOptions {
   readonly secured?: () => void;
   /** Bytes of the other side that were read already: they come first. */
   readonly early?: Buffer;
-  /** Calls `fn` in so many seconds, until the function returned is called. Default: by the process's own clock. */
-  readonly later?: (delay: Seconds, fn: () => void) => () => void;
 }
 
 function byTheProcess(delay: Seconds, fn: () => void): () => void {
@@ -101,8 +99,8 @@ export class TLSWire implements Wire, WireEvents {
   #belowClosed = false;
   /** Forgets the time in which the wire below must be closed. */
   #patience: (() => void) | undefined;
-  /** Told of plain text, by a wire below that cares. */
-  readonly #observe: ReturnType<NonNullable<Wire['veil']>> | undefined;
+  /** For a wire below that is simulated. */
+  readonly #veil: Veil | undefined;
   /** A session that will be kept if the peer is good. */
   #session: Buffer | undefined;
 
@@ -119,7 +117,7 @@ export class TLSWire implements Wire, WireEvents {
   ) {
     const secureContext = compile(settings, side);
     this.#wire = wire;
-    this.#observe = wire.veil?.();
+    this.#veil = wire.veil?.();
     this.#owesDrain = wire.bufferedBytes > 0;
     this.#settings = settings;
     this.#isClient = side === 'client';
@@ -218,7 +216,7 @@ export class TLSWire implements Wire, WireEvents {
     socket.on('data', (data: Buffer) => {
       if (this.#discarding) this.#discarded = true;
       else if (!this.#closed && this.#secured) {
-        this.#observe?.('read', data);
+        this.#veil?.tell('read', data);
         this.#events?.wireData(data);
       }
     });
@@ -415,7 +413,7 @@ export class TLSWire implements Wire, WireEvents {
       return;
     }
     this.#engineBytes = piece.length;
-    this.#observe?.('write', piece);
+    this.#veil?.tell('write', piece);
     this.#socket.write(piece, () => {
       this.#engineBytes = 0;
       this.#flush();
@@ -494,8 +492,10 @@ export class TLSWire implements Wire, WireEvents {
   }
 
   #setPatience(): void {
-    const { later = byTheProcess } = this.#options;
-    this.#patience ??= later(LINGER, () => this.#wire.destroy());
+    const giveUp = (): void => {
+      this.#wire.destroy();
+    };
+    this.#patience ??= this.#veil?.later(LINGER, giveUp) ?? byTheProcess(LINGER, giveUp);
   }
 
   /** The other side has not known that it talks in vain: a close could cost it what it was sent. */

@@ -84,10 +84,11 @@ function cut(bytes: Buffer, places: readonly number[]): Buffer[] {
  * chunking named in the message.
  *
  * @example
- * eachChunking('GET / HTTP/1.1\r\n\r\n', (pieces) => {
- *   const parser = new Parser();
- *   for (const piece of pieces) parser.feed(piece);
- *   assert.equal(parser.requests, 1);
+ * eachChunking('one\r\ntwo\r\n', (pieces) => {
+ *   const buffer = new ReceiveBuffer();
+ *   for (const piece of pieces) buffer.feed(piece);
+ *   const line = buffer.takeUntil(Buffer.from('\r\n'), 10);
+ *   if (String(line) !== 'one') throw new Error(`${line} is not one`);
  * });
  */
 export function eachChunking(

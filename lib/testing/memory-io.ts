@@ -3,13 +3,7 @@
  * stands still until it is moved. `MemoryReactor` is a reactor over it; a body with a network that behaves, and
  * misbehaves, is the simulation's.
  */
-import {
-  type Address,
-  ipAddress,
-  IPv4Address,
-  PipeAddress,
-  UNIXAddress,
-} from '../address.ts';
+import { type Address, ipAddress, IPv4Address, PipeAddress, UNIXAddress } from '../address.ts';
 import type { AddressFamily, IProtocol, Seconds } from '../interfaces.ts';
 import type {
   Alarm,

@@ -78,6 +78,18 @@ export interface Home {
   readonly slow?: SlowCallbacks | undefined;
 }
 
+/**
+ * Makes an error without a stack. Why a connection has ended does not lie there, but in a turn of the loop; and to look
+ * costs as much as all else that is done about the end.
+ */
+function withoutStack<E extends Error>(make: () => E): E {
+  const { stackTraceLimit } = Error;
+  Error.stackTraceLimit = 0;
+  const error = make();
+  Error.stackTraceLimit = stackTraceLimit;
+  return error;
+}
+
 /** One end of a connection. */
 export class Stream implements ITLSTransport, WireEvents, Closable {
   readonly #home: Home;
@@ -191,7 +203,7 @@ export class Stream implements ITLSTransport, WireEvents, Closable {
     const protocol = this.#protocol;
     if (this.#disconnecting || protocol === undefined) return;
     if (!isHalfCloseableProtocol(protocol)) {
-      this.#lose(new Failure(new ConnectionDone()));
+      this.#lose(new Failure(withoutStack(() => new ConnectionDone())));
       return;
     }
     try {
@@ -210,8 +222,8 @@ export class Stream implements ITLSTransport, WireEvents, Closable {
   }
 
   #whyClosed(error: Error | undefined): Error {
-    if (this.#aborting) return new ConnectionAborted();
-    if (error === undefined) return new ConnectionDone();
+    if (this.#aborting) return withoutStack(() => new ConnectionAborted());
+    if (error === undefined) return withoutStack(() => new ConnectionDone());
     if (error instanceof PlaitError) return error;
     const message = `connection to ${this.#wire.peer} was lost: ${explain(error)}`;
     return new ConnectionLost(message, { cause: error });

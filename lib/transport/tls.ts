@@ -66,19 +66,12 @@ export function secure(home: Home, wire: Wire, options: SecureOptions): Secured 
   const release = (): void => {
     if (deadline?.active() === true) deadline.cancel();
   };
-  const later = (delay: Seconds, fn: () => void): (() => void) => {
-    const call = home.callLater?.(delay, fn);
-    return () => {
-      if (call?.active() === true) call.cancel();
-    };
-  };
   const tls = new TLSWire(wire, contextFactory.tlsSettings(side), side, {
     early,
     secured: () => {
       release();
       secured();
     },
-    ...(home.callLater === undefined ? {} : { later }),
   });
   if (handshakeTimeout !== null) {
     deadline = home.callLater?.(handshakeTimeout, () => {

@@ -6,11 +6,11 @@
 import { connect } from 'node:net';
 
 const [port = '', count = '', mode = ''] = process.argv.slice(2);
-const HOSTS = ['127.0.0.1', '127.0.0.2', '127.0.0.3', '127.0.0.4'];
 let made = 0;
 
 function dial(): ReturnType<typeof connect> {
-  return connect({ port: Number(port), host: HOSTS[made++ % HOSTS.length], noDelay: true });
+  made++;
+  return connect({ port: Number(port), host: '127.0.0.1', noDelay: true });
 }
 
 if (mode === 'hold') {

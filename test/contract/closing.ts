@@ -316,22 +316,26 @@ rules.state(
   farewell,
 );
 
-rules.state('a connection that is paused when a write fails is lost at once', async (stage) => {
-  const { t, world } = stage;
-  const protocol = new Recorder({ made: ({ transport }) => transport.pauseProducing() });
-  const later = new Recorder({ data: ({ transport }) => transport.pauseProducing() });
-  for (const each of [protocol, later]) {
-    const peer = await stage.join(each, { paused: true });
-    each.transport.write('unread');
-    await world.settle();
-    peer.say('last words');
-    peer.close();
-    each.transport.write('too late');
-    await world.until(() => each.lost);
-    t.equal(each.events.at(-1), 'lost ConnectionLost');
-  }
-  t.equal(protocol.count, 0);
-}, farewell);
+rules.state(
+  'a connection that is paused when a write fails is lost at once',
+  async (stage) => {
+    const { t, world } = stage;
+    const protocol = new Recorder({ made: ({ transport }) => transport.pauseProducing() });
+    const later = new Recorder({ data: ({ transport }) => transport.pauseProducing() });
+    for (const each of [protocol, later]) {
+      const peer = await stage.join(each, { paused: true });
+      each.transport.write('unread');
+      await world.settle();
+      peer.say('last words');
+      peer.close();
+      each.transport.write('too late');
+      await world.until(() => each.lost);
+      t.equal(each.events.at(-1), 'lost ConnectionLost');
+    }
+    t.equal(protocol.count, 0);
+  },
+  farewell,
+);
 
 rules.state('REA-03: abortConnection drops what waits, and is felt as a reset', async (stage) => {
   const { t, world, kind } = stage;

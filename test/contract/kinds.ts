@@ -42,7 +42,8 @@ export interface Kind {
   /** True if a port is bound in a later turn, not yet when `listenTCP` and its like return. */
   readonly bindsLater: boolean;
   /** The class of both ends' addresses. */
-  readonly address: typeof IPv4Address | typeof IPv6Address | typeof UNIXAddress | typeof PipeAddress;
+  readonly address:
+    typeof IPv4Address | typeof IPv6Address | typeof UNIXAddress | typeof PipeAddress;
   /** What a connector fails with where nobody listens. */
   readonly refusal: typeof ConnectionRefusedError | typeof BadFileError;
   /** True if what listens is a file, with a mode. */

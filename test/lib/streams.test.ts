@@ -33,12 +33,7 @@ import {
   webStreamsFactory,
 } from 'plait';
 import { Echo } from 'plait/protocols/echo';
-import {
-  failureResultOf,
-  flushLoggedErrors,
-  StringTransport,
-  successResultOf,
-} from 'plait/testing';
+import { failureResultOf, flushLoggedErrors, StringTransport } from 'plait/testing';
 import t, { type Test } from '../fixture.ts';
 
 const KIB = 1024;
@@ -678,7 +673,7 @@ t.test('whoever does not read a Connection holds up the other side', async (t) =
 t.test('writing to a Connection waits while the peer does not read', async (t) => {
   const { connection, peer } = await connected(t);
   const small = connection.write('tea');
-  t.equal(successResultOf(small), undefined);
+  t.equal(small.called, true, 'it need not wait');
   let fired = false;
   const large = connection.write(Buffer.alloc(16 * MIB));
   large.addCallback(() => {

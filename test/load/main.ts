@@ -5,7 +5,7 @@
  */
 import { connect } from 'node:net';
 import { cycles } from './cycles.ts';
-import { Program, standing } from './programs.ts';
+import { Program, settled, standing } from './programs.ts';
 
 const KIB = 1024;
 const MIB = KIB * KIB;
@@ -41,7 +41,7 @@ async function connections(count: number, messages = MESSAGES): Promise<void> {
       ]),
   );
   for (const driver of drivers) await driver.line();
-  const idle = await standing(server);
+  const idle = await settled(server, count);
   check(`all are open: ${idle.open}`, idle.open === count);
   const start = performance.now();
   await Promise.all(drivers.map((driver) => driver.ask()));
@@ -67,8 +67,7 @@ async function connections(count: number, messages = MESSAGES): Promise<void> {
     `         ${((count * messages) / seconds).toFixed(0)} messages a second, ${round.toFixed(1)} µs of the server's CPU time each`,
   );
   for (const driver of drivers) await driver.stop();
-  let after = await standing(server);
-  for (let looks = 0; after.open > 0 && looks < 1000; looks++) after = await standing(server);
+  const after = await settled(server, 0);
   check(`all are closed: ${after.open} left`, after.open === 0);
   await server.stop();
 }

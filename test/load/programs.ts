@@ -1,14 +1,15 @@
 /** Programs of the load runs: each in a process of its own, and asked by lines. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { createInterface, type Interface } from 'node:readline';
+import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 
 /** A program that prints lines, and is asked for them by lines. */
 export class Program {
   readonly #child: ChildProcess;
-  readonly #lines: Interface;
-  readonly #waiting: string[] = [];
+  /** Printed, and not taken. */
+  readonly #printed: string[] = [];
+  #wake: (() => void) | undefined;
   #ended = false;
 
   constructor(script: string, args: readonly (string | number)[]) {
@@ -17,18 +18,24 @@ export class Program {
       stdio: ['pipe', 'pipe', 'inherit'],
     });
     if (this.#child.stdout === null) throw new Error('no output to read');
-    this.#lines = createInterface({ input: this.#child.stdout });
-    this.#lines.on('line', (line) => this.#waiting.push(line));
-    this.#lines.on('close', () => (this.#ended = true));
+    createInterface({ input: this.#child.stdout })
+      .on('line', (line) => {
+        this.#printed.push(line);
+        this.#wake?.();
+      })
+      .on('close', () => {
+        this.#ended = true;
+        this.#wake?.();
+      });
   }
 
   /** The next line that it prints; fails if it ends without. */
   async line(): Promise<string> {
     for (;;) {
-      const line = this.#waiting.shift();
+      const line = this.#printed.shift();
       if (line !== undefined) return line;
       if (this.#ended) throw new Error('the program has ended too early');
-      await Promise.race([once(this.#lines, 'line'), once(this.#lines, 'close')]);
+      await new Promise<void>((resolve) => (this.#wake = resolve));
     }
   }
 
@@ -55,4 +62,11 @@ export interface Standing {
 export async function standing(server: Program): Promise<Standing> {
   const [rss = 0, open = 0, cpu = 0] = (await server.ask()).split(' ').map(Number);
   return { rss, open, cpu };
+}
+
+/** Asks until it has so many connections open, or will not come to. */
+export async function settled(server: Program, open: number): Promise<Standing> {
+  let now = await standing(server);
+  for (let looks = 0; now.open !== open && looks < 1000; looks++) now = await standing(server);
+  return now;
 }

@@ -13,7 +13,8 @@ import { type PlaitOptions, runPlait } from './run-plait.ts';
 import type { Script } from './script.ts';
 import { shrink } from './shrink.ts';
 
-const PYTHON = '/usr/bin/python3';
+/** Debian's, which has Debian's Twisted. */
+export const PYTHON = '/usr/bin/python3';
 const BATCH = 100;
 /** A batch that Python has not answered by then is given up. */
 const MOST_SECONDS = 60;
@@ -50,7 +51,7 @@ export class Twisted {
   readonly #waiting: ((line: string | undefined) => void)[] = [];
 
   constructor() {
-    this.#process = spawn(PYTHON, ['-B', driver()], {
+    this.#process = spawn(PYTHON, ['-B', driver('run_twisted.py')], {
       env: { ...process.env, PYTHONHASHSEED: '0' },
     });
     this.#process.once('error', (error) => (this.#errors += error.message));
@@ -92,11 +93,9 @@ export class Twisted {
 }
 
 /** Python's half, which is not compiled: this file may be the compiled one, below `dist`. */
-function driver(): string {
-  const here = path.join(import.meta.dirname, 'run_twisted.py');
-  return existsSync(here)
-    ? here
-    : path.join(import.meta.dirname, '../../../test/oracle/run_twisted.py');
+export function driver(name: string): string {
+  const here = path.join(import.meta.dirname, name);
+  return existsSync(here) ? here : path.join(import.meta.dirname, '../../../test/oracle', name);
 }
 
 /** A script whose traces differ. */
@@ -227,7 +226,7 @@ export async function showDifference(
 }
 
 /** What is left of two texts when the longest that they have in common is taken out. */
-function onlyInOne(
+export function onlyInOne(
   one: readonly string[],
   other: readonly string[],
 ): { plait: string[]; twisted: string[] } {

@@ -3,16 +3,14 @@
  * every list in a script may lose some of its items, every step may be replaced by the steps within it, and what is
  * optional may go.
  */
-import type { Script } from './script.ts';
-
 /** Which of the scripts is the first to show the fault; -1 if none does. */
-export type FirstFaulty = (scripts: Script[]) => Promise<number>;
+export type FirstFaulty<S> = (scripts: S[]) => Promise<number>;
 
 /** How many scripts are tried at once. */
 const BATCH = 64;
 
 /** A script no part of which can be left out. */
-export async function shrink(script: Script, firstFaulty: FirstFaulty): Promise<Script> {
+export async function shrink<S>(script: S, firstFaulty: FirstFaulty<S>): Promise<S> {
   let smallest = script;
   for (;;) {
     const found = await firstSmaller(smallest, firstFaulty);
@@ -21,7 +19,7 @@ export async function shrink(script: Script, firstFaulty: FirstFaulty): Promise<
   }
 }
 
-async function firstSmaller(script: Script, firstFaulty: FirstFaulty): Promise<Script | undefined> {
+async function firstSmaller<S>(script: S, firstFaulty: FirstFaulty<S>): Promise<S | undefined> {
   const variants = smallerVariants(script);
   for (let from = 0; from < variants.length; from += BATCH) {
     const batch = variants.slice(from, from + BATCH);
@@ -35,9 +33,9 @@ type Path = readonly (string | number)[];
 type Node = Record<string | number, unknown>;
 
 /** Every script that is smaller by one change; those that leave out most come first. */
-function smallerVariants(script: Script): Script[] {
+function smallerVariants<S>(script: S): S[] {
   const size = JSON.stringify(script).length;
-  const variants = new Map<string, Script>();
+  const variants = new Map<string, S>();
   for (const change of changesOf(script)) {
     const copy = structuredClone(script);
     change(copy);
@@ -49,9 +47,9 @@ function smallerVariants(script: Script): Script[] {
     .map(([, variant]) => variant);
 }
 
-type Change = (script: Script) => void;
+type Change = (script: unknown) => void;
 
-function changesOf(script: Script): Change[] {
+function changesOf(script: unknown): Change[] {
   const changes: Change[] = [];
   const visit = (node: unknown, path: Path) => {
     if (typeof node !== 'object' || node === null) {

@@ -12,23 +12,29 @@ const { setImmediate } = globalThis;
 
 /** Watches for work that runs soon. */
 export class Outside {
-  /** Some has been asked for since `settle` was called last. */
-  asked = false;
+  /** Some has been asked for since it was waited for last. */
+  #asked = false;
   #muted = false;
   /** How many look on at the moment. */
   #watchers = 0;
+  #waiting: (() => void)[] = [];
   readonly #hook: AsyncHook = createHook({
     init: (_id, type) => {
-      if (!this.#muted && SOON.has(type)) this.asked = true;
+      if (!this.#muted && SOON.has(type)) this.#asked = true;
     },
     // Whoever waits for a promise that was made before goes on soon.
     promiseResolve: () => {
-      this.asked = true;
+      this.#asked = true;
     },
   });
 
+  /** There is something to wait for. */
+  get busy(): boolean {
+    return this.#asked || this.#waiting.length > 0;
+  }
+
   begin(): void {
-    this.asked = true;
+    this.#asked = true;
     if (++this.#watchers === 1) this.#hook.enable();
   }
 
@@ -38,11 +44,21 @@ export class Outside {
 
   /** Calls `then` when all work that was asked for is done, and what that has asked for. */
   settle(then: () => void): void {
-    this.asked = false;
+    this.#waiting.push(then);
+    if (this.#waiting.length === 1) this.#wait();
+  }
+
+  #wait(): void {
+    this.#asked = false;
     this.#muted = true;
     setImmediate(() => {
-      if (this.asked) this.settle(then);
-      else then();
+      if (this.#asked) {
+        this.#wait();
+        return;
+      }
+      const waiting = this.#waiting;
+      this.#waiting = [];
+      for (const then of waiting) then();
     });
     this.#muted = false;
   }

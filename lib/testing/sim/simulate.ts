@@ -3,11 +3,13 @@
  * reports the first that fails with its timeline, leaves out what faults the failure does not need, and says how to
  * run it again.
  */
-import { Deferred } from '../../defer.ts';
+import { Deferred, getDebugging, setDebugging } from '../../defer.ts';
 import { Failure } from '../../failure.ts';
+import { describePending } from '../../inspect.ts';
 import type { Seconds } from '../../interfaces.ts';
 import { forgetSessions } from '../../io/tls-context.ts';
 import { eventAsText } from '../../log.ts';
+import { pendingDeferreds, pendingMark } from '../../pending.ts';
 import {
   reportUnhandledFailures,
   setUnhandledFailureHook,
@@ -171,7 +173,7 @@ async function explained(
   error: Error,
   program: SimProgram,
 ): Promise<SimulationFailed> {
-  const run = await runOnce(options, replay, options.trace ?? 1000, program);
+  const run = await debugged(() => runOnce(options, replay, options.trace ?? 1000, program));
   const faults = run.sim.faults;
   // A path may have a semicolon in it.
   const named = `:${faults.map((name) => name.replace(/[%;]/g, encodeURIComponent)).join(';')}`;
@@ -186,6 +188,17 @@ async function explained(
   );
 }
 
+/** With debugging on, what has no result can be named. */
+async function debugged<T>(run: () => Promise<T>): Promise<T> {
+  const before = getDebugging();
+  setDebugging(true);
+  try {
+    return await run();
+  } finally {
+    setDebugging(before);
+  }
+}
+
 /** As few of `faults` as still make it fail: halves are left out as long as that works, then single ones. */
 async function fewest(
   options: SimulateOptions,
@@ -194,15 +207,15 @@ async function fewest(
   program: SimProgram,
 ): Promise<readonly string[]> {
   let needed = faults;
-  for (let size = Math.max(1, needed.length >> 1); ; size >>= 1) {
+  for (let size = Math.max(1, needed.length >> 1); size > 0; size >>= 1) {
     for (let at = 0; at < needed.length;) {
       const fewer = [...needed.slice(0, at), ...needed.slice(at + size)];
       const { error } = await runOnce(options, { seed, only: fewer }, 0, program);
       if (error === undefined) at += size;
       else needed = fewer;
     }
-    if (size <= 1) return needed;
   }
+  return needed;
 }
 
 async function runOnce(
@@ -280,29 +293,33 @@ async function attempt(
   program: SimProgram,
 ): Promise<Error | undefined> {
   let result: unknown;
+  const mark = pendingMark();
   let settled = false;
   let error: Error | undefined;
   try {
-    const returned = program(sim);
-    if (returned instanceof Deferred) {
-      returned.addBoth((value: unknown) => {
-        result = value;
-        settled = true;
-      });
-    } else {
-      const note = (value: unknown) => {
-        result = value;
-        settled = true;
-      };
-      Promise.resolve(returned).then(note, (reason: unknown) => note(new Failure(reason)));
+    // Before the program begins, so that whatever that waits for inside is told first when nothing is left to happen.
+    const halting = sim.settle(() => settled, limit);
+    const note = (value: unknown): void => {
+      result = value;
+      settled = true;
+    };
+    const noteError = (thrown: unknown): void => {
+      note(new Failure(thrown));
+    };
+    try {
+      const returned = program(sim);
+      if (returned instanceof Deferred) returned.addBoth(note);
+      else Promise.resolve(returned).then(note, noteError);
+    } catch (thrown) {
+      noteError(thrown);
     }
-    const halt = await sim.settle(() => settled, limit);
+    const halt = await halting;
     if (halt !== 'done') {
       const why =
         halt === 'idle'
           ? 'nothing is left to happen, and the program is not done'
           : `the program is not done after ${limit} simulated seconds`;
-      error = new Error([why, ...whatWaits(sim)].join('\n  '));
+      error = new Error([why, ...whatWaits(sim, mark)].join('\n  '));
     }
   } catch (thrown) {
     error = new Failure(thrown).value;
@@ -314,7 +331,10 @@ async function attempt(
   return left.length === 0 ? undefined : new Error(`left behind: ${left.join('; ')}`);
 }
 
-/** What a program that is not done may be waiting for, a line each. */
-function whatWaits(sim: Simulation): string[] {
-  return sim.leftovers().map((line) => `open: ${line}`);
+/** What a program that is not done may be waiting for, a line each: what is open, and what has no result. */
+function whatWaits(sim: Simulation, mark: number): string[] {
+  return [
+    ...sim.leftovers().map((line) => `open: ${line}`),
+    ...pendingDeferreds(mark).map((pending) => `without a result: ${describePending(pending)}`),
+  ];
 }

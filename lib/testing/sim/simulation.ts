@@ -130,6 +130,10 @@ export class Simulation {
   readonly #kernel: Kernel;
   readonly #hosts = new Map<string, SimHost>();
   readonly #outside = new Outside();
+  /** Who waits in `settle`, the last to begin last. */
+  readonly #settling: object[] = [];
+  /** Those of them that have nothing to do until another one is done. */
+  #parked: (() => void)[] = [];
   /** Chance for the program's own use, from the same seed. */
   readonly random: Random;
 
@@ -251,15 +255,22 @@ export class Simulation {
   settle(until: () => boolean = () => false, limit: Seconds = Infinity): Promise<Halt> {
     const outside = this.#outside;
     const end = this.#kernel.now + limit;
+    const settling = this.#settling;
+    const me = {};
+    settling.push(me);
     return new Promise((resolve, reject) => {
       const finish = (act: () => void) => {
-        outside.end();
+        settling.splice(settling.indexOf(me), 1);
         act();
+        const parked = this.#parked;
+        this.#parked = [];
+        for (const other of parked) outside.settle(other);
+        outside.end();
       };
       const go = (): void => {
         try {
           for (;;) {
-            if (outside.asked) {
+            if (outside.busy) {
               outside.settle(go);
               return;
             }
@@ -269,6 +280,11 @@ export class Simulation {
             }
             if (this.#kernel.step(end)) continue;
             const halt = this.#kernel.nextTime === undefined ? 'idle' : 'late';
+            if (halt === 'idle' && settling.at(-1) !== me) {
+              // Whoever began later, and waits inside of what this one waits for, has something to do when it hears.
+              this.#parked.push(go);
+              return;
+            }
             finish(() => resolve(halt));
             return;
           }

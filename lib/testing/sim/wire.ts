@@ -5,7 +5,7 @@
  */
 import type { Address } from '../../address.ts';
 import type { Seconds } from '../../interfaces.ts';
-import type { Wire, WireEvents } from '../../io/io.ts';
+import type { Veil, Wire, WireEvents } from '../../io/io.ts';
 import type { Machine } from './machine.ts';
 import type { SimEvent } from './kernel.ts';
 import type { Connection, Fate } from './connection.ts';
@@ -138,11 +138,19 @@ export class SimWire implements Wire {
     else this.#trace(what, data);
   }
 
-  veil(): (what: 'write' | 'read', data: Uint8Array) => void {
+  veil(): Veil {
     const veiled = (this.#veiled ??= { bytes: 0 });
-    return (what, data) => {
-      if (what === 'write') veiled.bytes += data.length;
-      this.#trace(what, data);
+    return {
+      tell: (what, data) => {
+        if (what === 'write') veiled.bytes += data.length;
+        this.#trace(what, data);
+      },
+      later: (delay, fn) => {
+        const event = this.#after(delay, fn);
+        return () => {
+          event.cancel();
+        };
+      },
     };
   }
 

@@ -64,6 +64,7 @@ import {
   type PumpPolicy,
   RaisingMemoryReactor,
   StringTransport,
+  StringTransportWithDisconnection,
   successResultOf,
   waitUntilAllDisconnected,
 } from 'plait/testing';
@@ -114,7 +115,7 @@ t.test('waitUntilAllDisconnected fires when all transports are closed', async (t
     protocol.makeConnection(new StringTransport());
     return protocol as Protocol & { transport: StringTransport };
   });
-  t.equal(successResultOf(waitUntilAllDisconnected(clock, [])), undefined);
+  successResultOf(waitUntilAllDisconnected(clock, []));
   const done = waitUntilAllDisconnected(clock, all);
   all[0]!.transport.connected = false;
   clock.advance(1);
@@ -145,7 +146,7 @@ t.test('NonStreamingProducer writes ten pieces, one each time it is asked', asyn
 t.test('EventLoggingObserver keeps what is logged while it observes', async (t) => {
   const log = new Logger('test.doubles');
   const ours = (observer: EventLoggingObserver): string[] =>
-    [...observer].filter((event) => event.namespace === 'test.doubles').map((e) => e.format ?? '');
+    [...observer].filter((event) => event.namespace === 'test.doubles').map(({ format }) => format);
   let tidy: (() => void)[] = [];
   const observer = EventLoggingObserver.createWithCleanup((fn) => tidy.push(fn));
   log.info('one');
@@ -186,12 +187,44 @@ t.test('StringTransport is as strict as a transport', async (t) => {
   transport.setTcpNoDelay(false);
   transport.setTcpKeepAlive(true);
   t.same([transport.getTcpNoDelay(), transport.getTcpKeepAlive()], [false, true]);
+  t.equal(transport.value().toString(), 'abc');
+  transport.clear();
+  t.equal(transport.value().length, 0);
   transport.loseWriteConnection();
   t.ok(transport.writeDisconnecting);
   t.throws(() => transport.startTLS(CLIENT_TLS), SSLError);
   transport.stopProducing();
   t.equal(transport.producerState, 'stopped');
   t.throws(() => transport.resumeProducing(), /stopped/);
+});
+
+t.test('StringTransport may be closed by its protocol, and by itself', async (t) => {
+  const transport = new StringTransport();
+  t.throws(() => transport.unregisterProducer(), /none is registered/);
+  const producer = new NonStreamingProducer(transport);
+  transport.registerProducer(producer, false);
+  t.throws(() => transport.registerProducer(producer, false), /two producers/);
+  t.same(
+    [String(transport.getHost()), String(transport.getPeer())],
+    ['10.0.0.1:12345', '192.168.1.1:54321'],
+  );
+  transport.pauseProducing();
+  transport.abortConnection();
+  t.same([transport.aborting, transport.disconnecting], [true, true]);
+  t.throws(() => transport.resumeProducing(), /loseConnection was called/);
+  const lenient = new StringTransport({ lenient: true });
+  lenient.loseConnection();
+  lenient.pauseProducing();
+  lenient.resumeProducing();
+
+  const protocol = new AccumulatingProtocol();
+  const closing = new StringTransportWithDisconnection();
+  closing.protocol = protocol;
+  protocol.makeConnection(closing);
+  closing.loseConnection();
+  closing.loseConnection();
+  t.ok(protocol.closedReason?.check(ConnectionDone));
+  t.notOk(closing.connected);
 });
 
 t.test('FakeDatagramTransport keeps datagrams, and refuses what a port refuses', async (t) => {
@@ -320,6 +353,21 @@ t.test('an answer to the last bytes still arrives at a client that half-closes',
   t.same(client.ends, ['write', 'read']);
   t.equal(pump.clientIO.connected, false);
   t.equal(server.transport.connected, false);
+});
+
+t.test('an answer also gets out where the last bytes and the end are read at once', async (t) => {
+  class Asker extends AccumulatingProtocol implements IHalfCloseableProtocol {
+    readConnectionLost(): void {}
+    writeConnectionLost(): void {}
+  }
+  const { client, server, pump } = connectedServerAndClient(Shouter, Asker);
+  server.transport.pauseProducing();
+  client.transport.write('question');
+  client.transport.loseWriteConnection();
+  pump.flush();
+  server.transport.resumeProducing();
+  pump.flush();
+  t.equal(client.data.toString(), 'hi!QUESTION');
 });
 
 t.test('an abort is ConnectionAborted here and ConnectionLost there', async (t) => {
@@ -749,7 +797,7 @@ t.test('ClientService connects again over MemoryReactor', async (t) => {
   t.equal(pump.clientIO?.connected, true);
   const stopped = service.stopService();
   pump.flush();
-  successResultOf(stopped!);
+  successResultOf(stopped);
   t.same(leftovers(reactor), []);
 });
 

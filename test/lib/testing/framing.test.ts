@@ -91,6 +91,9 @@ t.test('eachChunking says which cut has failed', async (t) => {
       t.equal(caught, thrown, 'what cannot be changed is thrown as it is');
     }
   }
+  let calls = 0;
+  eachChunking('abc', () => calls++);
+  t.equal(calls, [...chunkings('abc')].length);
   const long = Buffer.alloc(200);
   t.throws(
     () =>

@@ -5,13 +5,13 @@
 import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 import { performance } from 'node:perf_hooks';
-import { pathToFileURL } from 'node:url';
 import {
   ClientFactory,
   DatagramProtocol,
   Deferred,
   Factory,
-  Failure,
+  type Failure,
+  type IDelayedCall,
   inlineCallbacks,
   Logger,
   Protocol,
@@ -147,15 +147,19 @@ function echoes(sim: Simulation, count = 5, tls = false): Deferred<string> {
     : server.listenTCP(7, Factory.forProtocol(Echo));
   const done = new Deferred<string>();
   let got = '';
+  let giveUp: IDelayedCall | undefined;
   class Talker extends Protocol {
     override connectionMade(): void {
       for (let i = 0; i < count; i++) this.transport.write(`hello ${i}, `);
+      // A machine that has gone without a word is never heard of: whoever only waits waits for ever.
+      giveUp = client.callLater(300, () => this.transport.abortConnection());
     }
     override dataReceived(data: Buffer): void {
       got += data.toString();
       if (got.split(', ').length > count) this.transport.loseConnection();
     }
     override connectionLost(reason: Failure): void {
+      if (giveUp?.active()) giveUp.cancel();
       done.callback(`${got} ${reason.value.name}`);
     }
   }
@@ -218,7 +222,7 @@ t.test('the same seed gives the same trace, another one another', async (t) => {
 
 t.test('on every machine, and with every version of Node, it is this one', async (t) => {
   const all = Array.from({ length: 50 }, (_, seed) => traceOf(seed, 'hostile')).join('\n');
-  t.equal(digest(all), 'PINNED');
+  t.equal(digest(all), '936494375279794c');
 });
 
 t.test('with TLS too, though no ciphertext is ever the same', async (t) => {
@@ -237,14 +241,19 @@ t.test('with TLS too, though no ciphertext is ever the same', async (t) => {
 });
 
 t.test('in another process it is the same, with TLS too', async (t) => {
-  const here = (path: string) =>
-    JSON.stringify(pathToFileURL(join(import.meta.dirname, path)).href);
+  const file = (name: string) =>
+    JSON.stringify(join(import.meta.dirname, '../../fixtures/tls', name));
   const { code, stdout, stderr } = await runProgram(
     t,
-    `import { Simulation } from ${here('../../../lib/testing/sim/index.ts')};
-     import { Deferred, Factory, ClientFactory, Protocol } from ${here('../../../lib/index.ts')};
-     import { Echo } from ${here('../../../protocols/echo.ts')};
-     import { CLIENT, SERVER } from ${here('../../contract/tls-kind.ts')};
+    `import { readFileSync } from 'node:fs';
+     import { ClientFactory, Deferred, Factory, Protocol } from 'plait';
+     import { Simulation } from 'plait/testing';
+     import { Echo } from 'plait/protocols/echo';
+     const SERVER = { tlsSettings: () => ({
+       context: { key: readFileSync(${file('server.key')}), cert: readFileSync(${file('server.pem')}) } }) };
+     const CLIENT = { tlsSettings: () => ({
+       context: { ca: [readFileSync(${file('ca.pem')})] },
+       serverName: 'localhost', checkPeer: ({ problem }) => problem }) };
      const echoes = ${echoes.toString()};
      const sim = new Simulation({ seed: 5, conditions: 'calm' });
      echoes(sim, 5, true);
@@ -273,7 +282,7 @@ t.test('chance is drawn from streams, which do not depend on one another', async
   one.next();
   t.equal(one.stream('weather').next(), before);
   t.not(one.stream('other').next(), before);
-  t.equal(new Random(1).int(1000), 447, 'these are the numbers on every machine');
+  t.equal(new Random(1).int(1000), 482, 'these are the numbers on every machine');
   const sizes = Array.from({ length: 2000 }, () => one.size(100));
   t.same([Math.min(...sizes), Math.max(...sizes)], [1, 100]);
   t.same(new Set(Array.from({ length: 50 }, () => one.size(1))), new Set([1]));
@@ -341,7 +350,7 @@ t.test('what is written is cut, down to single bytes, and joined', async (t) => 
   t.ok(drips.every(([first]) => first === 1 || first === 2));
   t.ok(drips.some((all) => all.length > 50));
   const cut = sizes({ level: 'calm', cuts: 1, drips: 0 });
-  t.ok(cut.some((all) => all.length === 1) && cut.some((all) => all.length > 3));
+  t.ok(new Set(cut.map((all) => all.join())).size > 10);
 });
 
 t.test('a reader that is slow holds up the writer, by a window', async (t) => {
@@ -376,10 +385,8 @@ t.test('a fault strikes as it is meant to', async (t) => {
 
   t.test('a black hole', async (t) => {
     const sim = new Simulation({ conditions: always('blackhole') });
-    const { outcome } =
-      sim.host('b') && dial(sim.host('a'), { host: sim.host('b').addresses[0], port: 7 });
-    t.equal(outcome, '');
-    const result = dial(sim.host('a'), { host: sim.host('b').addresses[0], port: 7 });
+    const { addresses } = sim.host('b');
+    const result = dial(sim.host('a'), { host: addresses[0], port: 7 });
     sim.run();
     t.same([result.outcome, sim.seconds()], ['ETIMEDOUT', 127]);
   });
@@ -400,6 +407,12 @@ t.test('a fault strikes as it is meant to', async (t) => {
     const [cut] = [client, server].filter(({ events }) => events.includes('end'));
     t.ok(cut, 'one of them has read the end');
     t.match(sim.faults, ['truncate a>b#1']);
+    for (const end of [client, server]) end.say('more');
+    sim.run();
+    t.match(
+      [client, server].map(({ events }) => events.at(-1)),
+      ['closed ECONNRESET', 'closed ECONNRESET'],
+    );
   });
 
   t.test('a stall ends, and nothing is lost', async (t) => {
@@ -514,6 +527,56 @@ t.test('bytes for somebody who is gone are answered with a reset', async (t) => 
   sim.run();
   t.same(client.events, ['drained', 'end', 'closed ECONNRESET']);
   t.same(server.events, ['closed']);
+});
+
+t.test('a close and a reset are what the kernel makes of them', async (t) => {
+  const { sim, client, server } = connected('ideal', 1, true);
+  client.say('unread');
+  sim.advance(0.1);
+  client.wire?.reset();
+  sim.advance(0.1);
+  server.say('too late');
+  sim.run();
+  t.same(server.events, ['closed EPIPE'], 'a reader that is paused learns of a reset by writing');
+
+  const talking = connected();
+  talking.server.wire?.close();
+  talking.client.say('in vain');
+  talking.sim.run();
+  t.same(talking.client.events.slice(0, 2), ['drained', 'end']);
+  t.equal(talking.server.events.at(-1), 'closed', 'after a while, if the other side says nothing');
+
+  const busy = connected({ level: 'ideal', window: 1000 });
+  busy.client.wire?.pause();
+  busy.server.say('x'.repeat(5000));
+  busy.server.wire?.close();
+  busy.sim.advance(1);
+  busy.client.say('in vain');
+  busy.sim.advance(1);
+  busy.client.wire?.resume();
+  busy.sim.run();
+  t.equal(busy.client.text.length, 5000, 'what it was sent is not lost by talking in vain');
+  t.same(
+    [busy.client.events, busy.server.events],
+    [
+      ['drained', 'end'],
+      ['drained', 'closed'],
+    ],
+  );
+
+  const path = new Simulation({ conditions: 'ideal' });
+  const taken = new End();
+  const host = path.host('a');
+  host.io.listen(
+    { path: '/s', mode: 0o600, backlog: 1 },
+    { listening() {}, failed() {}, closed() {}, accepted: (wire) => taken.begin(wire) },
+  );
+  path.run();
+  const { end } = dial(host, { path: '/s' });
+  path.run();
+  end.wire?.reset();
+  path.run();
+  t.same(taken.events, ['end'], 'UNIX sockets know no reset');
 });
 
 t.test('a reset that comes before anybody reads leaves what came before it', async (t) => {
@@ -825,9 +888,9 @@ t.test('datagrams that are too long, or too many at once, do not arrive', async 
   sim.run();
   t.same(one.events, ['troubled EMSGSIZE']);
   t.same(other.events, ['65507 from 10.0.0.1']);
-  for (let i = 0; i < 5; i++) one.socket.send(Buffer.alloc(60_000), to);
+  for (let i = 0; i < 30; i++) one.socket.send(Buffer.alloc(60_000), to);
   sim.run();
-  t.ok(other.events.length < 6, 'the kernel keeps so much and no more');
+  t.ok(other.events.length < 31, 'the kernel keeps so much and no more');
   one.socket.send(Buffer.from('x'), { host: '192.0.2.1', port: 1 });
   sim.run();
   t.equal(one.events.at(-1), 'troubled EHOSTUNREACH');
@@ -998,7 +1061,7 @@ t.test('promises, ticks and immediates are done before time moves on', async (t)
       process.nextTick(resolve);
     });
     queueMicrotask(() => at('microtask'));
-    for (let i = 0; i < 50; i++) await null;
+    for (let i = 0; i < 50; i++) await Promise.resolve();
     at('many');
     await wait(1);
     return 'done';
@@ -1089,7 +1152,7 @@ t.test('an hour of idle connections costs next to nothing', async (t) => {
       })(),
     );
   sim.advance(3600.5);
-  t.equal(ticks, 100 * 59);
+  t.equal(ticks, 100 * 60);
 });
 
 // ── simulate ─────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -1239,7 +1302,7 @@ t.test('what makes a run fail', async (t) => {
         sim.host('a').reactor.listenTCP(7, Factory.forProtocol(Echo));
         return new Deferred();
       },
-      /nothing is left to happen, and the program is not done\n {2}open: a: a port at 0\.0\.0\.0:7\n/,
+      /nothing is left to happen, and the program is not done\n {2}open: a: a port at 0\.0\.0\.0:7\n {2}without a result: a Deferred made at \S+sim\.test\.ts:\d+:\d+\n/,
     ],
     'it takes too long': [
       (sim) => {
@@ -1366,7 +1429,7 @@ t.test('timers of the process follow too, if that is asked for', async (t) => {
     const timer = setInterval(
       (what: string) => {
         seen.push(`${what} ${sim.seconds()}`);
-        if (seen.length === 3) clearInterval(timer);
+        if (seen.length === 4) clearInterval(timer);
       },
       1000,
       'tick',

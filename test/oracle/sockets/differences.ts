@@ -1,0 +1,154 @@
+/**
+ * Where the connections of plait differ from Twisted's on purpose, and why: the one list of what the oracle over sockets
+ * lets pass. The words are those of the other list (`../differences.ts`): `corrected`, Twisted is corrected before it
+ * plays a script (socket_corrections.py, by the same name); `written alike`, both traces name the same thing alike;
+ * `left out`, no script does it, or the peer does not do it at that moment. Each has an example that shows what both
+ * really do, and a test plays them.
+ */
+import type { Act, Manners, Moment, PlainAct, Script } from './script.ts';
+
+export interface SocketDifference {
+  readonly name: string;
+  /** What plait does, what Twisted does, and why plait's way is better. */
+  readonly reason: string;
+  readonly how: 'corrected' | 'written alike' | 'left out';
+  readonly script: Script;
+  /** The lines that only one of the traces has. */
+  readonly plait: readonly string[];
+  readonly twisted: readonly string[];
+}
+
+const MANNERS: Manners = {
+  made: [],
+  data: [],
+  readLost: [],
+  writeLost: [],
+  lost: [],
+  halves: true,
+  build: 'protocol',
+};
+
+function plain(...names: PlainAct[]): Act[] {
+  return names.map((act) => ({ act }));
+}
+
+function act(...names: PlainAct[]): Moment {
+  return { do: 'act', c: 0, acts: plain(...names) };
+}
+
+/** A server to which somebody has connected. */
+function server(manners: Partial<Manners>, ...moments: Moment[]): Script {
+  return {
+    side: 'server',
+    family: 'tcp',
+    manners: [{ ...MANNERS, ...manners }],
+    client: { started: [], failed: [], lost: [], reconnects: 0 },
+    moments: [{ do: 'connect', c: 0 }, ...moments],
+  };
+}
+
+export const SOCKET_DIFFERENCES: readonly SocketDifference[] = [
+  {
+    name: 'both-ended',
+    reason:
+      'A connection both of whose directions have ended is closed. With Twisted a half-closeable protocol has to lose it by itself, or it stays for ever.',
+    how: 'corrected',
+    script: server({}, act('loseWrite'), { do: 'end', c: 0 }),
+    plait: ['  0 lost ConnectionDone'],
+    twisted: [],
+  },
+  {
+    name: 'never-inside',
+    reason:
+      'connectionLost always comes in a later turn. With Twisted it comes from inside loseConnection if the write side has been ended before.',
+    how: 'corrected',
+    script: server({}, act('loseWrite'), act('lose', 'keepAlive')),
+    plait: ['  0 keepAlive true'],
+    twisted: ['  0 refused keepAlive'],
+  },
+  {
+    name: 'write-end-told-once',
+    reason:
+      'loseWriteConnection does nothing when the writing has been ended already. With Twisted the connection is lost.',
+    how: 'corrected',
+    script: server({}, act('loseWrite'), act('loseWrite')),
+    plait: [],
+    twisted: ['  0 lost ConnectionLost'],
+  },
+  {
+    name: 'waits-for-producer',
+    reason:
+      'What closes waits until its producer is unregistered, as Twisted’s documentation says. Twisted itself waits for a push producer only while that is paused.',
+    how: 'corrected',
+    script: server({}, act('push', 'lose')),
+    plait: [],
+    twisted: ['  0 push: stop', '  0 lost ConnectionDone', '  0 peer: end'],
+  },
+  {
+    name: 'paused-at-once',
+    reason:
+      'A push producer that is registered while too much waits to be sent is paused there and then. With Twisted it is not before the next write.',
+    how: 'corrected',
+    script: server({ made: [{ act: 'write', n: 100_000 }, ...plain('push')] }),
+    plait: ['  0 push: pause', '  0 push: resume'],
+    twisted: [],
+  },
+  {
+    name: 'paused-once',
+    reason: 'A push producer that is paused is not told so again. Twisted tells it at each write.',
+    how: 'corrected',
+    script: server({
+      made: [...plain('push'), { act: 'write', n: 100_000 }, { act: 'write', n: 1 }],
+    }),
+    plait: [],
+    twisted: ['  0 push: pause'],
+  },
+  {
+    name: 'abort-disconnects',
+    reason:
+      'A transport that was aborted says that it is disconnecting. Twisted’s does not, though nothing is delivered any more.',
+    how: 'written alike',
+    script: server({}, act('abort', 'ask')),
+    plait: ['  0 disconnecting true'],
+    twisted: ['  0 disconnecting false'],
+  },
+  {
+    name: 'options-after-end',
+    reason:
+      'To set an option of a connection that is gone does nothing. With Twisted it is an AttributeError.',
+    how: 'left out',
+    script: server({}, act('abort'), act('noDelay')),
+    plait: [],
+    twisted: ['  0 refused noDelay'],
+  },
+  {
+    name: 'client-build-throws',
+    reason:
+      'Over UNIX sockets too, a client’s buildProtocol that throws closes the connection, and clientConnectionFailed is called. With Twisted the connection stays open, and nobody is told.',
+    how: 'left out',
+    script: { ...server({ build: 'throw' }), side: 'client', family: 'unix', moments: [] },
+    plait: ['  clientConnectionFailed ConnectError', '  stopFactory', '  0 peer: end'],
+    twisted: ['  in vain: the peer to be turned away (0)'],
+  },
+  {
+    name: 'client-lost-throws',
+    reason:
+      'A client’s factory is told that the connection is lost also where connectionLost throws. Twisted forgets it then.',
+    how: 'left out',
+    script: {
+      ...server({ halves: false, lost: plain('throw') }, { do: 'end', c: 0 }),
+      side: 'client',
+    },
+    plait: ['  clientConnectionLost ConnectionDone', '  stopFactory'],
+    twisted: [],
+  },
+  {
+    name: 'reset-while-paused',
+    reason:
+      'A reset may be noticed though the protocol reads nothing. Twisted does not notice before it reads or writes.',
+    how: 'left out',
+    script: server({ made: plain('pause') }, { do: 'reset', c: 0 }),
+    plait: ['  0 lost ConnectionLost'],
+    twisted: [],
+  },
+];
