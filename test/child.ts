@@ -27,7 +27,7 @@ export interface Child {
 /** Starts `program`, the text of a module. It is killed if the test ends first. */
 export function start(t: Test, program: string): Child {
   const file = join(t.testdir({ 'program.mjs': program }), 'program.mjs');
-  const child = spawn(process.execPath, ['--expose-gc', file], {
+  const child = spawn(process.execPath, [...process.execArgv, file], {
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   t.teardown(() => child.kill('SIGKILL'));

@@ -759,7 +759,7 @@ async function withDescriptors(
   things: readonly (Server | Socket)[],
 ): Promise<{ child: ChildProcess; printed: (name: string) => Promise<Record<string, string>> }> {
   const file = join(t.testdir({ 'program.mjs': program }), 'program.mjs');
-  const child = spawn(process.execPath, [file], {
+  const child = spawn(process.execPath, [...process.execArgv, file], {
     stdio: ['ignore', 'pipe', 'inherit', ...things.map(descriptorOf)],
   });
   t.teardown(() => child.kill('SIGKILL'));

@@ -81,7 +81,7 @@ class Program {
 
   constructor(t: Test, text: string, stdio: StdioOptions = 'pipe') {
     const file = join(t.testdir({ 'program.mjs': text }), 'program.mjs');
-    this.process = spawn(process.execPath, [file], { stdio });
+    this.process = spawn(process.execPath, [...process.execArgv, file], { stdio });
     t.teardown(() => this.process.kill('SIGKILL'));
     this.process.stdout?.on('data', (data: Buffer) => (this.out += data.toString()));
     this.process.stderr?.on('data', (data: Buffer) => (this.err += data.toString()));

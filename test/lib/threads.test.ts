@@ -42,8 +42,8 @@ const WORK = new URL('./thread-work.ts', import.meta.url);
 const work = threadModule<typeof Work>(WORK);
 const asks = threadModule<typeof Asks>(new URL('./thread-asks.ts', import.meta.url));
 
-/** Threads that run what was built start in a tenth of the time. Those of the process's own reactor run the sources. */
-const EXEC_ARGV = ['--import', new URL('../built.mjs', import.meta.url).href];
+/** What of the test runner's flags a thread needs to run the sources. */
+const EXEC_ARGV = process.execArgv.filter((flag) => /typescript\.mjs|^--conditions/.test(flag));
 
 const turn = () => new Promise((resolve) => setImmediate(resolve));
 

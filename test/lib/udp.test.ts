@@ -707,7 +707,7 @@ t.test('a port over a socket that the process was given', async (t) => {
     try { port.startListening(); } catch (error) { console.log(error.message); }
   `;
   const file = join(t.testdir({ 'program.mjs': program }), 'program.mjs');
-  const child = spawn(process.execPath, [file], {
+  const child = spawn(process.execPath, [...process.execArgv, file], {
     stdio: ['ignore', 'pipe', 'inherit', handle.fd, 'pipe', handle.fd],
   });
   t.teardown(() => child.kill('SIGKILL'));
