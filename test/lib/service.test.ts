@@ -1079,3 +1079,36 @@ t.test('serviceFromString listens where the text says', async (t) => {
   await service.stopService();
   t.throws(() => serviceFromString(reactor, 'tea:0', echo));
 });
+
+t.test('a client service hands on every hook that its protocol has', (t) => {
+  const calls: string[] = [];
+  class Full extends Client {
+    handshakeCompleted() {
+      calls.push('handshakeCompleted');
+    }
+    readConnectionLost() {
+      calls.push('readConnectionLost');
+    }
+    writeConnectionLost() {
+      calls.push('writeConnectionLost');
+    }
+    takeUnread() {
+      return Buffer.from('unread');
+    }
+  }
+  const endpoint = new HandMade();
+  const service = new ClientService(endpoint, factoryFor(Full), { clock: new Clock() });
+  service.startService();
+  endpoint.succeed();
+  const watched = endpoint.last.protocol as unknown as Full;
+  watched.handshakeCompleted();
+  watched.readConnectionLost();
+  watched.writeConnectionLost();
+  t.same(calls, ['handshakeCompleted', 'readConnectionLost', 'writeConnectionLost']);
+  t.equal(String(watched.takeUnread()), 'unread');
+  watched.connectionMade();
+  t.same(successResultOf(service.whenConnected()).notes.length, 2);
+  endpoint.lose();
+  successResultOf(service.stopService());
+  t.end();
+});

@@ -752,3 +752,55 @@ t.test('a SpewingFactory tells the log of the program all that is said', (t) => 
   t.match(texts.at(-1), 'connection 1 received 3 bytes: "tea"');
   t.end();
 });
+
+t.test('a wrapper has the hooks that its protocol has, and hands them on', async (t) => {
+  const calls: string[] = [];
+  class Full extends LineReceiver {
+    override lineReceived() {}
+    handshakeCompleted() {
+      calls.push('handshakeCompleted');
+    }
+    connectionDraining() {
+      calls.push('connectionDraining');
+    }
+    readConnectionLost() {
+      calls.push('readConnectionLost');
+    }
+    writeConnectionLost() {
+      calls.push('writeConnectionLost');
+    }
+  }
+  const full = new WrappingFactory(Factory.forProtocol(Full)).buildProtocol(peer)!;
+  full.makeConnection(new StringTransport());
+  full.handshakeCompleted?.();
+  full.connectionDraining?.();
+  full.readConnectionLost?.();
+  full.writeConnectionLost?.();
+  t.same(calls, [
+    'handshakeCompleted',
+    'connectionDraining',
+    'readConnectionLost',
+    'writeConnectionLost',
+  ]);
+  full.dataReceived(Buffer.from('no line yet'));
+  t.equal(String(full.takeUnread?.()), 'no line yet');
+
+  const plain = new WrappingFactory(Factory.forProtocol(Protocol)).buildProtocol(peer)!;
+  for (const hook of ['handshakeCompleted', 'connectionDraining', 'takeUnread'] as const)
+    t.equal(plain[hook], undefined);
+  t.equal(isHalfCloseableProtocol(plain), false);
+});
+
+t.test('a wrapper hands on what belongs to TLS and to TCP', async (t) => {
+  const { wrapper, transport } = connect(new WrappingFactory(Factory.forProtocol(Noting)));
+  const context = { tlsSettings: () => ({ context: {} }) };
+  wrapper.startTLS(context);
+  t.equal(transport.startedTLS[0]?.contextFactory, context);
+  transport.negotiatedProtocol = 'tea';
+  t.equal(wrapper.negotiatedProtocol, 'tea');
+  t.equal(wrapper.getPeerCertificate(), undefined);
+  wrapper.setTcpNoDelay(false);
+  t.equal(wrapper.getTcpNoDelay(), false);
+  wrapper.setTcpKeepAlive(true);
+  t.equal(wrapper.getTcpKeepAlive(), true);
+});
