@@ -575,6 +575,27 @@ t.test('a wrapped factory hears of its connector, and refuses by null', async (t
   t.same(refusing.events, ['start', 'connecting', 'build', 'lost ConnectionDone', 'stop']);
 });
 
+t.test(
+  'a wrapped factory hears that nobody is there, and a wrapped connection can be aborted',
+  async (t) => {
+    const { port } = await serve(t, greeter);
+    const reactor = new Reactor();
+    const lonely = new RecordingFactory();
+    const nobody = new TLSMemoryBIOFactory(CLIENT, true, lonely, { clock: reactor });
+    reactor.connectTCP('127.0.0.2', port, nobody, { bindAddress: { host: '192.0.2.1' } });
+    await until(() => lonely.events.includes('stop'));
+    t.same(lonely.events, ['start', 'connecting', 'failed ConnectBindError', 'stop']);
+
+    const rude = new RecordingFactory({
+      build: () => new Recorder({ data: ({ transport }) => transport.abortConnection() }),
+    });
+    const wrapped = new TLSMemoryBIOFactory(CLIENT, true, rude, { clock: reactor });
+    reactor.connectTCP('127.0.0.1', port, wrapped);
+    await until(() => rude.events.includes('stop'));
+    t.same(rude.events, ['start', 'connecting', 'build', 'lost ConnectionAborted', 'stop']);
+  },
+);
+
 t.test('a wrapper of a policy passes TLS on', async (t) => {
   const { port, built } = await serve(t);
   const reactor = new Reactor();

@@ -584,3 +584,16 @@ t.test('over TCP, lines that come with the end of the connection survive a pause
   if (!socket.closed) await once(socket, 'close');
   await port.stopListening();
 });
+
+forBoth('TLS-16: what waits is given up to whoever asks, and never delivered', (t, make) => {
+  const protocol = make();
+  protocol.onLine = () => {
+    t.equal(protocol.takeUnread().toString(), 'an injected line\r\nmore');
+  };
+  connected(protocol);
+  protocol.dataReceived(Buffer.from('STARTTLS\r\nan injected line\r\nmore'));
+  t.same(protocol.got, ['STARTTLS']);
+  protocol.onLine = () => {};
+  protocol.dataReceived(Buffer.from('after\r\n'));
+  t.same(protocol.got, ['STARTTLS', 'after']);
+});
