@@ -2,7 +2,6 @@
  * Sending a file, or whatever else is read piece by piece, over a connection at the pace at which it goes away.
  * Twisted: `FileSender` of `twisted.protocols.basic`.
  */
-import { open } from 'node:fs/promises';
 import { Deferred } from './defer.ts';
 import { ConsumerStopped } from './errors.ts';
 import { Failure } from './failure.ts';
@@ -222,7 +221,7 @@ class PathPieces implements Pieces {
 
   async next(): Promise<Buffer | undefined> {
     if (this.#file === undefined) {
-      const handle = await open(this.#path);
+      const handle = await process.getBuiltinModule('node:fs/promises').open(this.#path);
       const pieces = new FilePieces(handle, this.#chunkSize);
       this.#file = { pieces, close: () => handle.close() };
     }

@@ -3,7 +3,6 @@
  * diagnostics channels; and the way back, from `console` into the log. Twisted: `STDLibLogObserver` and `LoggingFile`
  * of `twisted.logger`.
  */
-import { channel } from 'node:diagnostics_channel';
 import { debuglog, format, type DebugLogger } from 'node:util';
 import { eventAsText, formatEvent, Logger, type LogEvent, type LogLevel } from './log.ts';
 
@@ -83,7 +82,7 @@ export function consoleObserver(
  * next to nothing.
  */
 export function diagnosticsChannelObserver(name = 'plait.log'): (event: LogEvent) => void {
-  const events = channel(name);
+  const events = process.getBuiltinModule('node:diagnostics_channel').channel(name);
   return (event) => {
     if (events.hasSubscribers) events.publish(event);
   };

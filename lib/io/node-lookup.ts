@@ -5,8 +5,10 @@
  * many are called off, they do not pile up.
  */
 import { AsyncResource } from 'node:async_hooks';
-import { lookup } from 'node:dns';
 import type { Attempt } from './io.ts';
+
+/** Loaded at the first lookup: many programs need none. */
+const dns = () => process.getBuiltinModule('node:dns');
 
 /** Who asks is told once: why there is no answer, or the addresses. */
 type Done = (error: Error | undefined, addresses: readonly string[]) => void;
@@ -62,7 +64,7 @@ function putNext(): void {
 function ask(key: string, question: Question): void {
   const { host, family = 0, asking } = question;
   put.add(question);
-  lookup(host, { all: true, verbatim: true, family }, (error, found) => {
+  dns().lookup(host, { all: true, verbatim: true, family }, (error, found) => {
     put.delete(question);
     questions.delete(key);
     putNext();

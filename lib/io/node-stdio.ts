@@ -7,10 +7,12 @@
 import { createReadStream, createWriteStream, fstatSync } from 'node:fs';
 import { Socket } from 'node:net';
 import { Duplex, type Readable, type Writable } from 'node:stream';
-import { isatty, ReadStream, WriteStream } from 'node:tty';
 import { PipeAddress } from '../address.ts';
 import { DuplexWire } from './duplex-wire.ts';
 import type { Wire } from './io.ts';
+
+/** Loaded where it is needed, which is rare. */
+const tty = () => process.getBuiltinModule('node:tty');
 
 /** What was sent before a pipe broke has been read when for so many turns nothing came. */
 const SILENT_TURNS = 2;
@@ -36,13 +38,13 @@ type Kind = 'terminal' | 'socket' | 'file';
 
 function kindOf(fd: number): Kind {
   const stat = fstatSync(fd);
-  if (isatty(fd)) return 'terminal';
+  if (tty().isatty(fd)) return 'terminal';
   return stat.isFIFO() || stat.isSocket() ? 'socket' : 'file';
 }
 
 function openReader(fd: number, kind: Kind): Readable {
   if (fd === 0) return process.stdin;
-  if (kind === 'terminal') return new ReadStream(fd);
+  if (kind === 'terminal') return new (tty().ReadStream)(fd);
   if (kind === 'file') return createReadStream('', { fd, autoClose: fd > 2 });
   return new Socket({ fd, readable: true, writable: false });
 }
@@ -50,7 +52,7 @@ function openReader(fd: number, kind: Kind): Readable {
 function openWriter(fd: number, kind: Kind): Writable {
   if (fd === 1) return process.stdout;
   if (fd === 2) return process.stderr;
-  if (kind === 'terminal') return new WriteStream(fd);
+  if (kind === 'terminal') return new (tty().WriteStream)(fd);
   if (kind === 'file') return createWriteStream('', { fd, autoClose: fd > 2 });
   return new Socket({ fd, readable: false, writable: true });
 }
