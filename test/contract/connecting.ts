@@ -210,7 +210,7 @@ rules.state(
 
 rules.state(
   'no timer is left when it has connected, failed or been given up',
-  async ({ t, world }) => {
+  async ({ t, world, kind }) => {
     const server = await world.answer();
     const factories = [new RecordingFactory(), new RecordingFactory(), new RecordingFactory()];
     world.connect(server.address, factories[0]!);
@@ -218,8 +218,9 @@ rules.state(
     world.connect(server.address, factories[2]!).stopConnecting();
     await world.until(() => factories[0]!.built.length === 1);
     await world.until(() => factories[1]!.events.includes('stop'));
-    await world.until(() => world.reactor.getDelayedCalls().length === 0);
-    t.pass('not even one for a handshake');
+    // A handshake has a time of its own, and goes on.
+    if (kind.name === 'tls') await world.until(() => world.reactor.getDelayedCalls().length === 0);
+    t.same(world.reactor.getDelayedCalls(), []);
   },
 );
 
