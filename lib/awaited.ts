@@ -18,9 +18,10 @@ export function noteAwait(error: unknown): void {
   if (!(error instanceof Error)) return;
   const place: { stack?: string } = {};
   const limit = Error.stackTraceLimit;
-  Error.stackTraceLimit = 2;
+  // Where the intrinsics are frozen this does nothing; an assignment would throw.
+  Reflect.set(Error, 'stackTraceLimit', 2);
   Error.captureStackTrace(place, noteAwait);
-  Error.stackTraceLimit = limit;
+  Reflect.set(Error, 'stackTraceLimit', limit);
   const known = places.get(error);
   if (known === undefined) places.set(error, [place]);
   else if (known.length < MOST_LINES) known.push(place);

@@ -84,10 +84,13 @@ export interface Home {
  */
 function withoutStack<E extends Error>(make: () => E): E {
   const { stackTraceLimit } = Error;
-  Error.stackTraceLimit = 0;
-  const error = make();
-  Error.stackTraceLimit = stackTraceLimit;
-  return error;
+  // Where the intrinsics are frozen this does nothing; an assignment would throw.
+  Reflect.set(Error, 'stackTraceLimit', 0);
+  try {
+    return make();
+  } finally {
+    Reflect.set(Error, 'stackTraceLimit', stackTraceLimit);
+  }
 }
 
 /** One end of a connection. */

@@ -3,6 +3,7 @@
  * protocol.ts, over real sockets on the loopback, and over a body that does only what the test says. How a connection
  * lives is for `test/contract`.
  */
+import { spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -1783,4 +1784,47 @@ t.test('Factory', async (t) => {
     plain.doStop();
     t.equal(plain.numPorts, 0);
   });
+});
+
+t.test('JSX-15: connections are made and closed where the intrinsics are frozen', async (t) => {
+  const program = `
+    import {
+      ClientFactory, Deferred, Factory, inlineCallbacks, Protocol, Reactor, setDebugging,
+    } from 'plait';
+    setDebugging(true);
+    const late = new Deferred();
+    const brewing = inlineCallbacks(function* () {
+      yield* late;
+    })();
+    late.errback(new RangeError('no water'));
+    await brewing.asPromise().catch((error) => console.log(error.message));
+    class Echo extends Protocol {
+      dataReceived(data) {
+        this.transport.write(data);
+      }
+    }
+    const reactor = new Reactor();
+    const port = reactor.listenTCP(0, Factory.forProtocol(Echo), { interface: '127.0.0.1' });
+    await port.ready;
+    class Asker extends Protocol {
+      connectionMade() {
+        this.transport.write('tea');
+      }
+      dataReceived(data) {
+        console.log(data.toString());
+        this.transport.loseConnection();
+      }
+      connectionLost({ value }) {
+        console.log(value.name);
+        void port.stopListening();
+      }
+    }
+    const factory = new ClientFactory();
+    factory.protocol = Asker;
+    reactor.connectTCP('127.0.0.1', port.getHost().port, factory);`;
+  // What has been built: the loaders of the tests do not survive it.
+  const file = join(t.testdir({ 'program.mjs': program }), 'program.mjs');
+  const frozen = spawnSync(process.execPath, ['--frozen-intrinsics', file], { encoding: 'utf8' });
+  t.equal(frozen.stdout, 'no water\ntea\nConnectionDone\n');
+  t.equal(frozen.status, 0);
 });
