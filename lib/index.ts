@@ -14,8 +14,12 @@
  * - `io/`: the bodies, which alone touch the operating system, below one seam. `transport/`: how a connection lives,
  *   and how it is born.
  * - `reactor`, `reactor-base`: the object through which a program asks for all of it.
- * - `endpoints`, `endpoint-strings`, `task`, `cooperate`, `scope`, `run`: places to listen and connect, calls in the
- *   future, work in small pieces, work that ends together, whole programs.
+ * - `endpoints`, `hostname-endpoint`, `tls-endpoints` (over `tls-wrapper`), `process-endpoints`, `stdio`: places to
+ *   listen and to connect. `endpoint-strings` makes them of text, with `endpoint-description`, `endpoint-plugins`,
+ *   `endpoint-credentials` and `systemd`. `resolver`: names to addresses. `client-creator`: a connection without a factory.
+ * - `task`, `cooperate`, `scope`, `run`: calls in the future, work in small pieces, work that ends together, whole
+ *   programs. `process-protocol`, `process-output`: other programs.
+ * - `inspect`, `pending`: what has not happened yet, and where it was asked for.
  * - `threads`: work in other threads; `threads/` is what it is made of. `signals`, `slow-callbacks`: what a program does on
  *   signals, and which of its functions take long.
  * - `service`, `client-service`, `reconnecting`: parts of a program that are started and stopped, clients that connect
