@@ -4,6 +4,7 @@
  * PLAIT_RUNS=… says how many are run. `npm run oracle` runs more.
  */
 import { readFileSync } from 'node:fs';
+import { freshSeed, howMany } from './campaign.ts';
 import t from './fixture.ts';
 import { DIFFERENCES } from './oracle/differences.ts';
 import { KINDS } from './oracle/draft.ts';
@@ -21,8 +22,8 @@ import type { Script } from './oracle/script.ts';
 t.setTimeout(600_000);
 
 const inCI = process.env['CI'] !== undefined;
-const seed = Number(process.env['PLAIT_SEED'] ?? Date.now() % 1_000_000_000);
-const runs = Number(process.env['PLAIT_RUNS'] ?? (inCI ? 20_000 : 3000));
+const seed = freshSeed();
+const runs = howMany(3000, 20_000);
 const skip = inCI ? false : (whyNoTwisted() ?? false);
 
 t.test('random scripts leave the same trace with plait and with Twisted', { skip }, async (t) => {

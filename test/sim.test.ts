@@ -1,17 +1,17 @@
 /**
- * Every protocol, client against server, in simulated networks: calm ones, rough ones, hostile ones. Where `CI` is set
+ * Every protocol, client against server, in simulated networks: calm ones, rough ones, hostile ones. In `npm run ci`
  * each scenario is played for 2,000 seeds and each planted fault must be found; else a few do. PLAIT_RUNS=… says how
  * many seeds, and `npm run sim` runs more. A failure says with which seed: to play that one again, give it as PLAIT_SEED
  * to `npm run sim -- --scenario …`.
  */
 import { simulate, SimulationFailed } from 'plait/testing';
+import { howMany, inCampaign } from './campaign.ts';
 import t from './fixture.ts';
 import { runMutants } from './sim/mutants.ts';
 import { programOf, type Scenario, Tally } from './sim/scenario.ts';
 import { SCENARIOS } from './sim/scenarios.ts';
 
-const inCI = process.env['CI'] !== undefined;
-const runs = Number(process.env['PLAIT_RUNS'] ?? (inCI ? 2000 : 200));
+const runs = howMany(200, 2000);
 
 /** These are found even where there is no time for all. */
 const SAMPLE = [
@@ -67,6 +67,6 @@ async function timelineOf(scenario: Scenario, seed: number): Promise<string> {
 }
 
 t.test('planted faults are found', async (t) => {
-  const missed = await runMutants(inCI ? undefined : SAMPLE, (line) => t.comment(line));
+  const missed = await runMutants(inCampaign ? undefined : SAMPLE, (line) => t.comment(line));
   t.same(missed, []);
 });
