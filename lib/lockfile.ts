@@ -5,7 +5,13 @@
  * The link is named as the lock, and points to the number of the process that has it. To make a link is atomic, and
  * fails where there is one; a link whose process has died is removed.
  */
-import { readlinkSync, renameSync, symlinkSync, unlinkSync } from 'node:fs';
+import { existsSync, readlinkSync, renameSync, symlinkSync, unlinkSync } from 'node:fs';
+
+/** How often a lock that comes and goes is tried before it counts as another's. */
+const MOST_TRIES = 20;
+
+/** The highest number that a process may have: the system's type for it has 32 bits. */
+const HIGHEST_PID = 2 ** 31 - 1;
 
 /** One process has it at a time. */
 export class FilesystemLock implements Disposable {
@@ -23,15 +29,19 @@ export class FilesystemLock implements Disposable {
     return this.#isLocked;
   }
 
-  /** True if its last owner had unlocked it, or there was none; false if a dead process's lock was taken over. */
+  /** False if `lock` has removed what a process had left that has died; true if its last owner had unlocked it, or there was none. */
   get clean(): boolean {
     return this.#clean;
   }
 
-  /** Takes the lock if it is free; true if that is so. Throws what the file system throws. */
+  /**
+   * Takes the lock if it is free; true if that is so.
+   *
+   * @throws RangeError if a link lies there that is no lock, and what the file system throws; what lies there stays
+   */
   lock(): boolean {
     let clean = true;
-    for (;;) {
+    for (let tries = 0; tries < MOST_TRIES; tries++) {
       try {
         symlinkSync(String(process.pid), this.name);
         this.#isLocked = true;
@@ -42,22 +52,25 @@ export class FilesystemLock implements Disposable {
       }
       const owner = ownerOf(this.name);
       if (owner === undefined) continue; // it was unlocked meanwhile
-      if (isAlive(owner)) return false;
-      this.#removeDead(owner);
-      clean = false;
+      if (isAlive(owner, this.name)) return false;
+      if (this.#removeDead(owner)) clean = false;
     }
+    return false;
   }
 
   /**
-   * Gives the lock up.
+   * Gives the lock up. If its link was taken away, or replaced, the lock is lost already.
    *
-   * @throws RangeError if this object has not got it
+   * @throws RangeError if this object has not got it, or has lost it
    */
   unlock(): void {
-    if (!this.#isLocked || ownerOf(this.name) !== String(process.pid)) {
-      throw new RangeError(`cannot unlock ${this.name}: it is not ours`);
-    }
+    const had = this.#isLocked;
     this.#isLocked = false;
+    if (!had || ownerOf(this.name) !== String(process.pid)) {
+      throw new RangeError(
+        `cannot unlock ${this.name}: ${had ? 'its link was taken away' : 'it is not ours'}`,
+      );
+    }
     unlinkSync(this.name);
   }
 
@@ -66,26 +79,39 @@ export class FilesystemLock implements Disposable {
     if (this.#isLocked) this.unlock();
   }
 
-  /** Moves it away first: of several that find it dead, one does so, and it is not a new one that is removed. */
-  #removeDead(owner: string): void {
+  /**
+   * Moves it away first: of several that find it dead, one does so, and it is not a new one that is removed. True if it
+   * was removed here.
+   */
+  #removeDead(owner: string): boolean {
+    // The link of a lock leads nowhere; one that does is something else, by a number for its name.
+    if (existsSync(this.name)) throw notALock(this.name, owner);
     const aside = `${this.name}.${owner}.${process.pid}.dead`;
     try {
       renameSync(this.name, aside);
-      if (readlinkSync(aside) === owner) unlinkSync(aside);
-      else renameSync(aside, this.name); // somebody was quicker, and it is theirs now
+      if (readlinkSync(aside) === owner) {
+        unlinkSync(aside);
+        return true;
+      }
+      renameSync(aside, this.name); // another process was quicker, and it has the lock now
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
     }
+    return false;
   }
 }
 
-/** True while a living process has the lock of that name. */
+/**
+ * True while a living process has the lock of that name.
+ *
+ * @throws RangeError if a link lies there that is no lock, and what the file system throws
+ */
 export function isLocked(name: string): boolean {
   const owner = ownerOf(name);
-  return owner !== undefined && isAlive(owner);
+  return owner !== undefined && isAlive(owner, name);
 }
 
-/** The number of the process that has the lock; undefined if nobody has. */
+/** The number of the process that has the lock, as the link says it; undefined if there is no link. */
 export function ownerOf(name: string): string | undefined {
   try {
     return readlinkSync(name);
@@ -95,13 +121,19 @@ export function ownerOf(name: string): string | undefined {
   }
 }
 
-/** Signal 0 goes to nobody, but fails where there is nobody. */
-function isAlive(owner: string): boolean {
-  if (!/^[1-9][0-9]{0,9}$/.test(owner)) return false;
+/** To send signal 0 does nothing, but fails where there is no such process. */
+function isAlive(owner: string, name: string): boolean {
+  if (!/^[1-9][0-9]{0,9}$/.test(owner) || Number(owner) > HIGHEST_PID) throw notALock(name, owner);
   try {
     process.kill(Number(owner), 0);
     return true;
   } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'EPERM';
+    return (error as NodeJS.ErrnoException).code !== 'ESRCH';
   }
+}
+
+function notALock(name: string, target: string): RangeError {
+  return new RangeError(
+    `${name} is no lock: it links to ${JSON.stringify(target)}, not to the number of a process`,
+  );
 }

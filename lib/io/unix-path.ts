@@ -98,7 +98,10 @@ export class SocketFile {
     const lock = this.#lock;
     if (lock === undefined) return;
     if (!lock.lock()) {
-      throw systemError('EEXIST', `process ${ownerOf(lock.name)} has the lock ${lock.name}`);
+      throw systemError(
+        'EEXIST',
+        `process ${ownerOf(lock.name) ?? '(unknown)'} has the lock ${lock.name}`,
+      );
     }
     if (!lock.clean && lstatSync(this.#path, { throwIfNoEntry: false })?.isSocket() === true)
       unlinkSync(this.#path);
