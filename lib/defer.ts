@@ -11,7 +11,7 @@
  * or `yield*` is observed, never taken; and a failure that nobody has handled is reported exactly once.
  */
 import { inspect } from 'node:util';
-import { noteAwait, showAwaits } from './awaited.ts';
+import { showAwaits } from './awaited.ts';
 import {
   bind,
   callable,
@@ -32,33 +32,34 @@ import {
   type Waiter,
   WAITING,
 } from './chain.ts';
+import { isCoroutine, runCoroutine, setDeferredClass, Wait } from './coroutine.ts';
 import { AlreadyCalledError, CancelledError } from './errors.ts';
 import { Failure } from './failure.ts';
 import type { IReactorTime, Seconds } from './interfaces.ts';
 import { asCancelled, cancelOnAbort, timeOut } from './give-up.ts';
-import { notePending } from './pending.ts';
+import { debugging, notePending } from './pending.ts';
 import { handled, noteUnhandled } from './unhandled.ts';
 
-/** What a callback's return value leaves in the chain: a Deferred's or promise's value, and never a Failure. */
-export type Settled<R> = Exclude<Awaited<R>, Failure>;
+export { getDebugging, setDebugging } from './pending.ts';
+
+/**
+ * What a callback's return value leaves in the chain: the value of a Deferred, a promise or a coroutine, and never a
+ * Failure.
+ */
+export type Settled<R> = Exclude<Returned<Awaited<R>>, Failure>;
+
+/** As `Awaited` does it, by the type of a method, so that a type parameter with a constraint stays what it is. */
+type Returned<V> = V extends { next: infer Next; throw: unknown; [Symbol.iterator]: unknown }
+  ? Next extends (...sent: never) => IteratorResult<unknown, infer T>
+    ? Settled<T>
+    : never
+  : V;
 
 /** Told to stop what the Deferred waits for; may fire the Deferred itself, with a value too. */
 export type Canceller<T> = (deferred: Deferred<T>) => void;
 
 /** How far a Deferred is: `waiting` for another one that a callback returned, or with a value, or with a Failure. */
 export type DeferredState = 'unfired' | 'waiting' | 'succeeded' | 'failed';
-
-let debugging = process.env['PLAIT_DEBUG'] === '1';
-
-/** Makes every Deferred remember where it was made and fired, for messages and reports; as `PLAIT_DEBUG=1` does. */
-export function setDebugging(on: boolean): void {
-  debugging = on;
-}
-
-/** True after `setDebugging(true)`. */
-export function getDebugging(): boolean {
-  return debugging;
-}
 
 /**
  * A value that is not there yet.
@@ -173,7 +174,7 @@ export class Deferred<T> implements PromiseLike<T> {
 
   /**
    * Calls `fn(value, ...args)` with the value; what it returns is the next value, what it throws the next failure. A
-   * Deferred or promise that it returns is waited for.
+   * Deferred or promise that it returns is waited for, and a generator is run as a coroutine.
    */
   addCallback<R, A extends unknown[]>(
     fn: (value: T, ...args: A) => R,
@@ -276,10 +277,10 @@ export class Deferred<T> implements PromiseLike<T> {
         } catch (error) {
           outcome = new Failure(error);
         }
-        current.#flags &= ~RUNNING;
         current.#result = outcome;
         if ((typeof outcome === 'object' && outcome !== null) || typeof outcome === 'function')
           current.adopt(outcome);
+        current.#flags &= ~RUNNING;
       }
       if (next !== undefined) {
         (below ??= []).push(current);
@@ -304,12 +305,16 @@ export class Deferred<T> implements PromiseLike<T> {
     return next;
   }
 
-  /** The result is `outcome`: what is to be waited for, where it is a Deferred or a thenable. */
+  /**
+   * The result is `outcome`: what is to be waited for, where it is a Deferred, a coroutine or a thenable. The caller
+   * sees to it that this is RUNNING, since the user's code is called.
+   */
   private adopt(outcome: object): void {
     let inner: Deferred<unknown>;
     try {
       if (outcome instanceof Failure) return;
       if (outcome instanceof Deferred) inner = outcome;
+      else if (isCoroutine(outcome)) inner = runCoroutine(outcome);
       else if (isThenable(outcome)) inner = Deferred.fromPromise(outcome);
       else return;
     } catch (error) {
@@ -552,7 +557,10 @@ export class Deferred<T> implements PromiseLike<T> {
   /** @internal Fires without running the chain: the caller hands it to the loop, or calls `run`. */
   static settle(deferred: Deferred<unknown>, outcome: unknown): void {
     if (!deferred.setResult(outcome)) return;
-    if (typeof outcome === 'object' && outcome !== null) deferred.adopt(outcome);
+    if (typeof outcome !== 'object' || outcome === null) return;
+    deferred.#flags |= RUNNING;
+    deferred.adopt(outcome);
+    deferred.#flags &= ~RUNNING;
   }
 
   /** @internal Runs what `settle` left. */
@@ -561,39 +569,4 @@ export class Deferred<T> implements PromiseLike<T> {
   }
 }
 
-/** The iterator behind `yield*`: gives the value at once where there is one, else the Deferred to the runner. */
-class Wait {
-  readonly #deferred: Deferred<unknown>;
-  #asked = false;
-
-  constructor(deferred: Deferred<unknown>) {
-    this.#deferred = deferred;
-  }
-
-  next(sent?: unknown): IteratorResult<unknown> {
-    if (this.#asked) return { done: true, value: sent };
-    this.#asked = true;
-    const deferred = this.#deferred;
-    if (!Deferred.isReady(deferred)) return { done: false, value: deferred };
-    const result = Deferred.observe(deferred);
-    if (result instanceof Failure) {
-      noteAwait(result.value);
-      throw result.value;
-    }
-    return { done: true, value: result };
-  }
-
-  /** Called from where the coroutine waits, which is noted. */
-  throw(error: unknown): never {
-    noteAwait(error);
-    throw error;
-  }
-
-  return(value: unknown): IteratorResult<unknown> {
-    return { done: true, value };
-  }
-
-  [Symbol.iterator](): this {
-    return this;
-  }
-}
+setDeferredClass(Deferred);

@@ -4,6 +4,19 @@
  * it. asyncio: `all_tasks` and the call graph of a task.
  */
 
+/** True while debugging is on. */
+export let debugging = process.env['PLAIT_DEBUG'] === '1';
+
+/** Makes every Deferred remember where it was made and fired, for messages and reports; as `PLAIT_DEBUG=1` does. */
+export function setDebugging(on: boolean): void {
+  debugging = on;
+}
+
+/** True after `setDebugging(true)`. */
+export function getDebugging(): boolean {
+  return debugging;
+}
+
 /** As much of a Deferred as is needed here. */
 interface Awaitable {
   readonly called: boolean;

@@ -37,7 +37,7 @@ export const FLOORS: readonly (readonly string[])[] = [
     'tls-settings',
     'unhandled',
   ],
-  ['chain', 'defer', 'give-up', 'maybe', 'time'],
+  ['chain', 'coroutine', 'defer', 'give-up', 'maybe', 'time'],
   [
     'certificate-names',
     'certificates',

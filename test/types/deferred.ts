@@ -74,6 +74,59 @@ is<Deferred<void>>()(number.addCallback(() => {}));
 is<Deferred<undefined>>()(number.addCallback(() => undefined));
 is<Deferred<string | number>>()(number.addCallback((n) => (n > 0 ? text : n)));
 is<Deferred<string>>()(number.addCallback(() => succeed(text)).addCallback((s) => s));
+is<Deferred<number>>()(
+  number.addCallback(function* (n) {
+    return n + (yield* number);
+  }),
+);
+is<Deferred<string>>()(
+  number.addCallback(function* (n) {
+    yield promise;
+    return n > 0 ? text : failure;
+  }),
+);
+is<Deferred<number | string>>()(
+  number.addErrback(function* (f) {
+    yield* nothing;
+    return f.getErrorMessage();
+  }),
+);
+is<Deferred<boolean>>()(
+  number.addBoth(async function (n) {
+    return await Promise.resolve(
+      (function* () {
+        yield* nothing;
+        return n instanceof Failure;
+      })(),
+    );
+  }),
+);
+is<Deferred<boolean | string>>()(
+  number.addCallbacks(
+    function* () {
+      yield* nothing;
+      return true;
+    },
+    function* (f) {
+      yield* nothing;
+      return f.getErrorMessage();
+    },
+  ),
+);
+is<Deferred<number>>()(
+  maybeDeferred(
+    function* (a: number, b: number) {
+      yield* nothing;
+      return a + b;
+    },
+    1,
+    2,
+  ),
+);
+is<string>()(null as unknown as Settled<Generator<Deferred<number>, Promise<string> | Failure>>);
+is<boolean>()(null as unknown as Settled<Generator<unknown, Generator<unknown, boolean>>>);
+is<number>()(null as unknown as Settled<number | Generator<unknown, number>>);
+is<unknown>()(null as unknown as Settled<unknown>);
 is<Deferred<number>>()(number.addErrback((f) => f.raiseException()));
 is<Deferred<number | string>>()(number.addErrback((f) => f.getErrorMessage()));
 is<Deferred<number | Date>>()(number.addErrback(() => promise));
