@@ -2,6 +2,7 @@
  * `scan`, `ping` and `version`: what a program asks of clamd. Each makes a connection, has one conversation over it,
  * and keeps the time. Twisted has no clamd client.
  */
+import { inspect } from 'node:util';
 import {
   CancelledError,
   clientFromString,
@@ -14,11 +15,13 @@ import {
   type ClientEndpointReactor,
   type Coroutine,
   type Deferred,
+  type IDelayedCall,
+  type IReactorTime,
   type IStreamClientEndpoint,
   type Seconds,
 } from 'plait';
 import { Conversation } from './conversation.ts';
-import { BadReply, ClamdCancelled, ClamdTimedOut, type Phase } from './errors.ts';
+import { BadReply, ClamdCancelled, ClamdTimedOut, type Phase, UnusableSource } from './errors.ts';
 import {
   CHUNK_LIMIT,
   errorKind,
@@ -27,7 +30,7 @@ import {
   type ReplyErrorKind,
 } from './grammar.ts';
 import { openSource, type ScanSource } from './source.ts';
-import { Upload } from './upload.ts';
+import { Upload, type UploadOptions } from './upload.ts';
 
 /** Options of every command. */
 export interface ClamdOptions {
@@ -40,6 +43,11 @@ export interface ClamdOptions {
   readonly reactor?: ClientEndpointReactor;
   /** Seconds for all of it, from connecting to the reply; null for no end. Default: 120. */
   readonly timeout?: Seconds | null;
+  /**
+   * Seconds in which nothing happens: no connection, no piece sent, nothing of a reply; null for no end. While clamd
+   * scans nothing happens either. Default: 120.
+   */
+  readonly idleTimeout?: Seconds | null;
   /** Cancels the command when it is aborted. */
   readonly signal?: AbortSignal;
 }
@@ -48,15 +56,26 @@ export interface ClamdOptions {
 export interface ScanOptions extends ClamdOptions {
   /** How many bytes a chunk may have: larger pieces of the source are cut. Default: 65,536. */
   readonly chunkSize?: number;
+  /**
+   * True if a source that gives no bytes is an empty one. Else only a buffer, an array and a file may have none: of an
+   * iterator or a stream it cannot be told whether it is empty, or was read before. Default: false.
+   */
+  readonly allowEmpty?: boolean;
 }
 
 /** What clamd says of a stream. Let `clean` pass, and nothing else. */
 export type Verdict =
-  | { readonly status: 'clean' }
+  | {
+      readonly status: 'clean';
+      /** How many bytes the source had, all of which were sent. */
+      readonly bytesSent: number;
+    }
   | {
       readonly status: 'infected';
       /** The bare names of what was found, without `FOUND`. */
       readonly signatures: string[];
+      /** How many bytes of the source had been sent. */
+      readonly bytesSent: number;
     }
   | ScanError;
 
@@ -74,6 +93,8 @@ export interface ScanError {
 
 const ENDPOINT = 'tcp:127.0.0.1:3310';
 const TIMEOUT: Seconds = 120;
+/** clamd's own ReadTimeout and MaxScanTime. */
+const IDLE_TIMEOUT: Seconds = 120;
 const CHUNK_SIZE = 64 * 1024;
 
 /**
@@ -84,11 +105,13 @@ const CHUNK_SIZE = 64 * 1024;
  * - with the ConnectError of the class that `connectTCP` fails with where no connection can be made;
  * - with NoReply if the connection is lost before the reply is complete, and BadReply if that is longer than 64 KiB;
  * - with UnreadableFile for a file, and with what the source throws; with TypeError if it yields other than bytes;
+ * - with UnusableSource for a source that would not give all that it held: one that was read before, say, or has no
+ *   bytes where that cannot be told from it;
  * - with ClamdTimedOut, a TimeoutError, or ClamdCancelled, a CancelledError;
  * - with TypeError, RangeError or SyntaxError for arguments that cannot be used.
  *
- * Then the connection is aborted, if there is one. However it ends, the source is closed: a file and a stream, and an
- * iterator by its `return`.
+ * Then the connection is aborted, if there is one. However it ends, a source that was read from is closed: a file and a
+ * stream, and an iterator by its `return`. One that was not, since there was no connection, can be scanned again.
  *
  * @param source what to scan: a Uint8Array, a file by its path, or anything that yields Uint8Arrays
  * @example
@@ -99,7 +122,12 @@ const CHUNK_SIZE = 64 * 1024;
 export function scan(source: ScanSource, options: ScanOptions = {}): Deferred<Verdict> {
   return maybeDeferred(() => {
     const chunkSize = checkedChunkSize(options.chunkSize ?? CHUNK_SIZE);
-    return perform(options, (endpoint) => upload(source, chunkSize, endpoint, options.signal));
+    const { allowEmpty = false, signal } = options;
+    if (typeof allowEmpty !== 'boolean')
+      throw new TypeError(`allowEmpty must be true or false, not ${inspect(allowEmpty)}`);
+    return perform(options, (endpoint, progressed) =>
+      upload(source, { chunkSize, allowEmpty, progressed }, endpoint, signal),
+    );
   });
 }
 
@@ -133,35 +161,79 @@ function ask(
   isAnswer: (reply: string) => boolean,
 ): Deferred<string> {
   return maybeDeferred(() =>
-    perform(options, (endpoint) => converse(endpoint, new Conversation(command), options.signal)),
+    perform(options, (endpoint, progressed) =>
+      converse(endpoint, new Conversation(command, progressed), options.signal),
+    ),
   ).addCallback((reply) => {
     if (isAnswer(reply)) return reply;
     throw new BadReply(errorKind(reply), reply, { command });
   });
 }
 
-/** Finds out where to, and sees to timeout and signal. */
+/** Finds out where to, and sees to time-outs and signal. */
 function perform<T>(
   options: ClamdOptions,
-  talk: (endpoint: IStreamClientEndpoint) => Deferred<T>,
+  talk: (endpoint: IStreamClientEndpoint, progressed: () => void) => Deferred<T>,
 ): Deferred<T> {
-  const { endpoint = ENDPOINT, reactor = processReactor, timeout = TIMEOUT, signal } = options;
-  if (timeout !== null && !(typeof timeout === 'number' && timeout >= 0 && timeout < Infinity)) {
-    throw new RangeError(
-      `timeout must be a finite number of seconds from 0 upwards, not ${String(timeout)}`,
-    );
-  }
+  const { endpoint = ENDPOINT, reactor = processReactor, signal } = options;
+  const timeout = checkedSeconds('timeout', options.timeout, TIMEOUT);
+  const idleTimeout = checkedSeconds('idleTimeout', options.idleTimeout, IDLE_TIMEOUT);
   const where = typeof endpoint === 'string' ? clientFromString(reactor, endpoint) : endpoint;
-  const result = talk(where);
+  const idle = idleTimeout === null ? undefined : new IdleTimeout(idleTimeout, reactor);
+  const result = talk(where, () => idle?.reset());
+  // In this order, since where both are up it is the deadline.
   if (timeout !== null) result.addTimeout(timeout, reactor, timedOut);
+  idle?.limit(result);
   return signal === undefined ? result : result.cancelOn(signal);
 }
 
+function checkedSeconds(
+  name: string,
+  given: Seconds | null | undefined,
+  usual: Seconds,
+): Seconds | null {
+  if (given === undefined || given === null) return given === null ? null : usual;
+  if (typeof given === 'number' && given >= 0 && given < Infinity) return given;
+  throw new RangeError(
+    `${name} must be a finite number of seconds from 0 upwards, not ${String(given)}`,
+  );
+}
+
+/** Cancels what makes no progress. */
+class IdleTimeout {
+  readonly #seconds: Seconds;
+  readonly #reactor: IReactorTime;
+  #call: IDelayedCall | undefined;
+
+  constructor(seconds: Seconds, reactor: IReactorTime) {
+    this.#seconds = seconds;
+    this.#reactor = reactor;
+  }
+
+  /** Something has happened. */
+  reset(): void {
+    if (this.#call?.active() === true) this.#call.reset(this.#seconds);
+  }
+
+  limit<T>(result: Deferred<T>): void {
+    if (result.called) return;
+    let expired = false;
+    this.#call = this.#reactor.callLater(this.#seconds, () => {
+      expired = true;
+      result.cancel();
+    });
+    result.addBoth((outcome) => {
+      if (this.#call?.active() === true) this.#call.cancel();
+      return expired ? timedOut(outcome, this.#seconds, true) : outcome;
+    });
+  }
+}
+
 /** After the time has passed it was cancelled; the failure that came of it says how far it had come. */
-function timedOut<T>(result: T | Failure, timeout: Seconds): T | Failure {
+function timedOut<T>(result: T | Failure, timeout: Seconds, idle = false): T | Failure {
   const cause = result instanceof Failure ? result.check(ClamdCancelled) : undefined;
   if (cause === undefined) return result;
-  throw new ClamdTimedOut(timeout, cause);
+  throw new ClamdTimedOut(timeout, cause, idle);
 }
 
 /** Connects, sends the command and waits for the reply. */
@@ -179,14 +251,16 @@ const converse = inlineCallbacks(function* (
 
 const upload = inlineCallbacks(function* (
   source: ScanSource,
-  chunkSize: number,
+  options: UploadOptions,
   endpoint: IStreamClientEndpoint,
   signal: AbortSignal | undefined,
 ): Coroutine<Verdict> {
+  const { chunkSize, progressed } = options;
   const chunks = yield* cancelledWhile('opening', 'INSTREAM', openSource(source, chunkSize));
-  const stream = new Upload(chunks, chunkSize);
+  const stream = new Upload(chunks, options);
   try {
-    return verdict(yield* converse(endpoint, new Conversation('INSTREAM', stream), signal), stream);
+    const conversation = new Conversation('INSTREAM', progressed, stream);
+    return verdict(yield* converse(endpoint, conversation, signal), stream);
   } finally {
     stream.stop();
   }
@@ -202,9 +276,13 @@ function cancelledWhile<T>(phase: Phase, command: CommandName, step: Deferred<T>
   });
 }
 
-function verdict(reply: string, { bytesSent, complete }: Upload): Verdict {
+function verdict(reply: string, { bytesSent, complete, intact }: Upload): Verdict {
   const read = readScanReply(reply);
-  if (read.status === 'infected' || (read.status === 'clean' && complete)) return read;
+  if (read.status === 'infected') return { ...read, bytesSent };
+  if (read.status === 'clean' && complete) {
+    if (!intact) throw new UnusableSource('changed');
+    return { ...read, bytesSent };
+  }
   // Of a stream that clamd has not had to its end it cannot know that it is clean.
   const kind = read.status === 'error' ? read.kind : 'unexpected';
   const { message } = new BadReply(kind, reply, { command: 'INSTREAM', bytesSent });

@@ -2,7 +2,7 @@
  * A client's conversation with clamd: one command and its reply, on a connection of its own, which is closed when the
  * reply is there. It knows neither endpoints nor deadlines; see `client.ts`.
  */
-import { Deferred, type Failure, LimitExceeded, Protocol } from 'plait';
+import { Deferred, Failure, LimitExceeded, Protocol } from 'plait';
 import { BadReply, ClamdCancelled, NoReply } from './errors.ts';
 import { ReplyReader, unterminatedError, writeCommand, type CommandName } from './grammar.ts';
 import type { Upload } from './upload.ts';
@@ -12,17 +12,22 @@ export class Conversation extends Protocol {
   readonly command: CommandName;
   /**
    * Fires with the reply, without its terminator. Fails with NoReply, with BadReply if it is too long, with
-   * ClamdCancelled, and if there is an upload with what its source throws. Cancelling aborts the connection: not
+   * ClamdCancelled, and if there is an upload with UnusableSource and with what its source throws. Cancelling aborts the connection: not
    * to be done before there is one.
    */
   readonly reply: Deferred<string>;
   readonly #upload: Upload | undefined;
   readonly #reader = new ReplyReader();
+  readonly #progressed: () => void;
   #over = false;
 
-  /** @param upload what follows the command */
-  constructor(command: CommandName, upload?: Upload) {
+  /**
+   * @param progressed called when the connection is made, and when some of the reply arrives
+   * @param upload what follows the command
+   */
+  constructor(command: CommandName, progressed: () => void, upload?: Upload) {
     super();
+    this.#progressed = progressed;
     this.command = command;
     this.#upload = upload;
     this.reply = new Deferred<string>(() => {
@@ -36,12 +41,20 @@ export class Conversation extends Protocol {
   }
 
   override connectionMade(): void {
+    this.#progressed();
+    try {
+      this.#upload?.claim();
+    } catch (error) {
+      this.#fail(new Failure(error).value);
+      return;
+    }
     this.transport.write(writeCommand(this.command));
     this.#upload?.begin(this.transport, (error) => this.#fail(error));
   }
 
   override dataReceived(data: Buffer): void {
     if (this.#over) return;
+    this.#progressed();
     let reply: string | undefined;
     try {
       reply = this.#reader.read(data);
@@ -51,7 +64,10 @@ export class Conversation extends Protocol {
       this.#fail(new BadReply('unexpected', beginning, { ...this.#details, cause: error }));
       return;
     }
-    if (reply !== undefined) this.#succeed(reply);
+    if (reply === undefined) return;
+    // clamd sends one reply and closes: a verdict with more behind it is not what it seems to be.
+    const behind = this.#upload === undefined ? '' : this.#reader.takeRest();
+    this.#succeed(behind === '' ? reply : `${reply}\0${behind}`);
   }
 
   override connectionLost(reason: Failure): void {

@@ -8,6 +8,7 @@
  * │  ├─ NoReply                the connection was lost before the reply was complete
  * │  └─ BadReply               the reply is too long, or none that clamd gives to this command
  * ├─ UnreadableFile            the file to be scanned cannot be opened or read
+ * ├─ UnusableSource            the source would not give all the bytes that it held
  * ├─ TimeoutError
  * │  └─ ClamdTimedOut          the time for all of it has passed
  * └─ CancelledError
@@ -111,6 +112,37 @@ export class UnreadableFile extends PlaitError {
   }
 }
 
+/**
+ * Why a source cannot be scanned:
+ *
+ * - `used`: bytes were read from it before, or another scan reads it;
+ * - `closed`: the stream was destroyed, or has failed;
+ * - `locked`: the web stream has another reader;
+ * - `detached`: the memory of a buffer was transferred, or has become too small for it;
+ * - `changed`: a buffer got another length, or lost its memory, during the scan;
+ * - `empty`: it has given no bytes, and may have been used.
+ */
+export type UnusableReason = 'used' | 'closed' | 'locked' | 'detached' | 'changed' | 'empty';
+
+const UNUSABLE: Readonly<Record<UnusableReason, string>> = {
+  used: 'bytes were read from it before, or another scan reads it',
+  closed: 'it was destroyed, or has failed',
+  locked: 'it has another reader',
+  detached: 'the memory of a buffer was transferred, or has become too small for it',
+  changed: 'a buffer in it got another length, or lost its memory, during the scan',
+  empty: 'it has given no bytes; where that is right, say allowEmpty',
+};
+
+/** The source would not give all the bytes that it held, so the rest of them would be taken for clean. */
+export class UnusableSource extends PlaitError {
+  readonly reason: UnusableReason;
+
+  constructor(reason: UnusableReason, details: ErrorDetails = {}) {
+    super(`cannot scan the source: ${UNUSABLE[reason]}`, details);
+    this.reason = reason;
+  }
+}
+
 /** The program has cancelled the command. */
 export class ClamdCancelled extends CancelledError {
   readonly command: CommandName;
@@ -129,22 +161,28 @@ export class ClamdCancelled extends CancelledError {
   }
 }
 
-/** The time for the command has passed. */
+/** The time for the command has passed, or nothing has happened for too long. */
 export class ClamdTimedOut extends TimeoutError {
   readonly command: CommandName;
   readonly phase: Phase;
   readonly bytesSent: number;
+  /** True if it was the idle time-out. */
+  readonly idle: boolean;
 
   /**
    * @param timeout how many seconds it had
    * @param cause how it was stopped
+   * @param idle true if nothing has happened for so long
    */
-  constructor(timeout: Seconds, cause: ClamdCancelled) {
+  constructor(timeout: Seconds, cause: ClamdCancelled, idle = false) {
     const { command, phase, bytesSent } = cause;
-    super(
-      `${attempt(command)}: not done after ${timeout} seconds, while ${DOING[phase]}${afterSending(bytesSent)}`,
-      { cause },
-    );
+    const problem = idle
+      ? `nothing happened for ${timeout} seconds`
+      : `not done after ${timeout} seconds`;
+    super(`${attempt(command)}: ${problem}, while ${DOING[phase]}${afterSending(bytesSent)}`, {
+      cause,
+    });
+    this.idle = idle;
     this.command = command;
     this.phase = phase;
     this.bytesSent = bytesSent;

@@ -21,6 +21,8 @@ export {
   NoReply,
   type Phase,
   UnreadableFile,
+  type UnusableReason,
+  UnusableSource,
 } from './errors.ts';
 export type { CommandName, ReplyErrorKind } from './grammar.ts';
 export { eicar, FakeClamd, type FakeClamdOptions, FakeClamdProtocol } from './server.ts';

@@ -2,29 +2,44 @@
  * The stream that follows INSTREAM, on its way out: a source, cut into chunks and sent at the pace of the connection.
  * The next piece is asked for when all that was written before has gone, so one piece is held at a time.
  */
-import { inspect } from 'node:util';
 import { Failure, type IConsumer, type IPullProducer } from 'plait';
+import { UnusableSource } from './errors.ts';
 import { END_OF_STREAM, writeChunkSize } from './grammar.ts';
-import type { Chunks } from './source.ts';
+import { type Chunks, lengthOf } from './source.ts';
+
+/** How many empty pieces may follow each other: a source of nothing else would not let the loop turn. */
+const MOST_EMPTY = 10_000;
+
+/** How a source is sent. */
+export interface UploadOptions {
+  /** A piece with more bytes is cut. */
+  readonly chunkSize: number;
+  /** True if any source may have no bytes. */
+  readonly allowEmpty: boolean;
+  /** Called whenever something is sent, or has gone out. */
+  readonly progressed: () => void;
+}
 
 /** Sends one source, once. */
 export class Upload implements IPullProducer {
   readonly #chunks: Chunks;
-  readonly #chunkSize: number;
+  readonly #options: UploadOptions;
   #consumer: IConsumer | undefined;
   #failed: ((error: Error) => void) | undefined;
-  /** What is left of the piece that was read last. */
-  #rest: Uint8Array | undefined;
+  /** The piece that was read last, how long it was then, and how much of that has been sent. */
+  #piece: Uint8Array | undefined;
+  #length = 0;
+  #sent = 0;
+  #emptyPieces = 0;
   /** The next piece has been asked for and is not there yet. */
   #reading = false;
   #over = false;
   #bytesSent = 0;
   #complete = false;
 
-  /** @param chunkSize a piece with more bytes is cut */
-  constructor(chunks: Chunks, chunkSize: number) {
+  constructor(chunks: Chunks, options: UploadOptions) {
     this.#chunks = chunks;
-    this.#chunkSize = chunkSize;
+    this.#options = options;
   }
 
   /** How many bytes of the source have been written. */
@@ -35,6 +50,23 @@ export class Upload implements IPullProducer {
   /** True once all of the source, and the end of the stream, has been written. */
   get complete(): boolean {
     return this.#complete;
+  }
+
+  /**
+   * False if the piece that was written last is no longer what it was. The transport may not have copied it, so other
+   * bytes, or none, may have gone out instead.
+   */
+  get intact(): boolean {
+    return this.#piece === undefined || this.#piece.byteLength === this.#length;
+  }
+
+  /**
+   * Makes the source this scan's own, before anything is sent.
+   *
+   * @throws UnusableSource if it cannot be had, and what the source throws
+   */
+  claim(): void {
+    this.#chunks.begin();
   }
 
   /**
@@ -60,13 +92,18 @@ export class Upload implements IPullProducer {
   }
 
   resumeProducing(): void {
+    this.#options.progressed();
     if (!this.#reading) this.#sendOne();
   }
 
   #sendOne(): void {
     while (!this.#over) {
-      if (this.#rest !== undefined && this.#rest.length > 0) {
-        this.#send(this.#rest);
+      if (!this.intact) {
+        this.#refuse(new UnusableSource('changed'));
+        return;
+      }
+      if (this.#sent < this.#length) {
+        this.#send(this.#piece as Uint8Array);
         return;
       }
       const result = this.#read();
@@ -76,11 +113,12 @@ export class Upload implements IPullProducer {
   }
 
   #send(piece: Uint8Array): void {
-    const chunk = piece.subarray(0, this.#chunkSize);
-    this.#rest = piece.subarray(chunk.length);
+    const chunk = piece.subarray(this.#sent, this.#sent + this.#options.chunkSize);
+    this.#sent += chunk.length;
     this.#bytesSent += chunk.length;
     this.#consumer?.write(writeChunkSize(chunk.length));
     this.#consumer?.write(chunk);
+    this.#options.progressed();
   }
 
   /** What the source has next; undefined if it is not there yet, and will be sent when it is, or if there is none. */
@@ -109,22 +147,42 @@ export class Upload implements IPullProducer {
   #take({ done, value }: IteratorResult<unknown>): void {
     if (this.#over) return;
     if (done === true) {
+      this.#end(value);
+      return;
+    }
+    try {
+      this.#length = lengthOf(value);
+    } catch (error) {
+      this.#refuse(error as Error);
+      return;
+    }
+    this.#piece = value as Uint8Array;
+    this.#sent = 0;
+    this.#emptyPieces = this.#length === 0 ? this.#emptyPieces + 1 : 0;
+    if (this.#emptyPieces > MOST_EMPTY) this.#refuse(new UnusableSource('empty'));
+  }
+
+  #end(returned: unknown): void {
+    if (returned instanceof Uint8Array) {
+      const problem = 'the source to be scanned has returned bytes, which it must yield';
+      this.#fail(new TypeError(problem));
+    } else if (this.#bytesSent === 0 && !this.#chunks.mayBeEmpty && !this.#options.allowEmpty) {
+      this.#fail(new UnusableSource('empty'));
+    } else {
       this.#over = this.#complete = true;
+      this.#options.progressed();
       this.#consumer?.write(END_OF_STREAM);
       this.#consumer?.unregisterProducer();
-    } else if (value instanceof Uint8Array) {
-      this.#rest = value;
-    } else {
-      this.stop();
-      this.#failed?.(
-        new TypeError(
-          `the source to be scanned must yield Uint8Arrays, not ${inspect(value, { depth: 0 })}`,
-        ),
-      );
     }
   }
 
-  /** The source has thrown: there is nothing to close. */
+  /** The source has given what cannot be sent. */
+  #refuse(error: Error): void {
+    this.stop();
+    this.#failed?.(error);
+  }
+
+  /** The source has thrown, or come to its end: there is nothing to close. */
   #fail(error: unknown): void {
     this.#reading = false;
     if (this.#over) return;

@@ -77,17 +77,21 @@ function* pieces(length: number): Generator<Buffer> {
 async function checkClient(t: Test, options: ScanOptions): Promise<void> {
   t.equal(await ping(options), true);
   t.match(await version(options), /^ClamAV \d/);
-  t.same(await scan(Buffer.from('harmless'), options), { status: 'clean' });
-  t.same(await scan(Buffer.alloc(0), options), { status: 'clean' });
+  t.same(await scan(Buffer.from('harmless'), options), { status: 'clean', bytesSent: 8 });
+  t.same(await scan(Buffer.alloc(0), options), { status: 'clean', bytesSent: 0 });
 
-  const infected = { status: 'infected', signatures: [NAME] };
+  const infected = { status: 'infected', signatures: [NAME], bytesSent: 68 };
   const path = join(t.testdir({}), 'file');
   writeFileSync(path, eicar());
   t.same(await scan(eicar(), options), infected);
   t.same(await scan({ path }, options), infected);
   t.same(await scan(eicar(), { ...options, chunkSize: 1 }), infected);
 
-  t.same(await scan(pieces(LIMIT), options), { status: 'clean' }, 'as long as it may be');
+  t.same(
+    await scan(pieces(LIMIT), options),
+    { status: 'clean', bytesSent: LIMIT },
+    'as long as it may be',
+  );
   const tooLong = await scan(pieces(LIMIT + 1), options);
   t.match(tooLong, { status: 'error', kind: 'size-limit' });
 

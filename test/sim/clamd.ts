@@ -75,7 +75,7 @@ function ask(stage: Stage): Deferred<void> {
     default: {
       const bytes = payload(stage);
       const chunkSize = 40 + stage.random.size(1000);
-      const scanning = scan(sourceOf(stage, bytes), { ...options, chunkSize });
+      const scanning = scan(sourceOf(stage, bytes), { ...options, chunkSize, allowEmpty: true });
       const work = stage.perhapsCancelled(host, scanning, 3, ClamdCancelled);
       return stage.exchange(
         'INSTREAM',
@@ -137,6 +137,7 @@ function judge(stage: Stage, bytes: Buffer, verdict: Verdict): string | undefine
   const tooLong = bytes.length > LONGEST_STREAM;
   switch (verdict.status) {
     case 'clean':
+      if (verdict.bytesSent !== bytes.length) return `clean, after ${verdict.bytesSent} bytes`;
       return found === undefined && !tooLong ? undefined : `clean, and should be ${found}`;
     case 'infected':
       return verdict.signatures.length === 1 && verdict.signatures[0] === found
