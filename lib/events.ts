@@ -109,7 +109,7 @@ export class DeferredCondition {
   notify(count = 1): void {
     if (!this.#lock.locked)
       throw new RangeError('cannot notify a condition whose lock nobody holds');
-    for (let n = Math.min(count, this.#waiters.size); n > 0; n--) this.#waiters.fireFirst();
+    this.#waiters.fireFirst(count, () => undefined);
   }
 
   /** Wakes all who wait. */
@@ -162,7 +162,7 @@ const untilTrue = inlineCallbacks(function* (
 export class DeferredBarrier {
   /** How many have to come. */
   readonly parties: number;
-  #waiters: Waiters<number, number> = new Waiters<number, number>();
+  readonly #waiters: Waiters<number> = new Waiters<number>();
   #broken = false;
 
   /** @throws RangeError unless `parties` is a whole number from 1 */
@@ -187,10 +187,8 @@ export class DeferredBarrier {
   wait(): Deferred<number> {
     if (this.#broken) return fail(new BrokenBarrierError('cannot wait: the barrier is broken'));
     const place = this.#waiters.size;
-    if (place + 1 < this.parties) return this.#waiters.wait(place);
-    const gone = this.#waiters;
-    this.#waiters = new Waiters<number, number>();
-    for (let index = 0; gone.size > 0; index++) gone.fireFirst(index);
+    if (place + 1 < this.parties) return this.#waiters.wait(undefined);
+    this.#waiters.fireFirst(place, (index) => index);
     return succeed(place);
   }
 

@@ -3,8 +3,8 @@
  * takes it out of the line. Twisted: `DeferredLock` and `DeferredSemaphore` of `twisted.internet.defer`.
  */
 import { Deferred, type Settled } from './defer.ts';
-import { Waiters } from './waiters.ts';
 import { maybeDeferred } from './maybe.ts';
+import { wake, Waiters } from './waiters.ts';
 
 /**
  * So many may go on at a time.
@@ -15,8 +15,9 @@ import { maybeDeferred } from './maybe.ts';
  */
 export class DeferredSemaphore implements Disposable {
   /** How many may go on at once. */
-  readonly limit: number;
-  #tokens: number;
+  limit: number;
+  /** Those not taken; while waiters are being woken, some of them are for the first in the line. */
+  #free: number;
   readonly #waiters: Waiters<this> = new Waiters<this>();
 
   /** @throws RangeError unless `tokens` is a whole number from 1 */
@@ -24,38 +25,58 @@ export class DeferredSemaphore implements Disposable {
     if (!Number.isInteger(tokens) || tokens < 1) {
       throw new RangeError(`a semaphore needs a whole number of tokens from 1, not ${tokens}`);
     }
-    this.limit = this.#tokens = tokens;
+    this.limit = this.#free = tokens;
   }
 
-  /** How many more may go on now. */
+  /**
+   * How many more may go on now. Setting it lets as many go on who wait.
+   *
+   * @throws RangeError if it is set to anything but a whole number from 0
+   */
   get tokens(): number {
-    return this.#tokens;
+    return Math.max(0, this.#free - this.#waiters.size);
+  }
+
+  set tokens(tokens: number) {
+    if (!Number.isInteger(tokens) || tokens < 0)
+      throw new RangeError(`a semaphore has a whole number of tokens from 0, not ${tokens}`);
+    this.#free = tokens;
+    wake(this.#wakeNext);
   }
 
   /** How many wait. */
   get waiting(): number {
-    return this.#waiters.size;
+    return Math.max(0, this.#waiters.size - this.#free);
   }
 
   /** Fires with this, at once or when it is one's turn. Each firing is to be answered by one `release`. */
   acquire(): Deferred<this> {
-    if (this.#tokens === 0) return this.#waiters.wait(undefined);
-    this.#tokens--;
+    if (this.#free === 0 || this.#waiters.size > 0) return this.#waiters.wait(undefined);
+    this.#free--;
     const acquired = new Deferred<this>();
     acquired.callback(this);
     return acquired;
   }
 
   /**
-   * Lets the next one go on.
+   * Lets the next one go on: before it returns, as in Twisted, unless this happens inside of very many other wakings.
    *
    * @throws RangeError if nobody has acquired it
    */
   release(): void {
-    if (this.#tokens === this.limit)
-      throw new RangeError('cannot release what nobody has acquired');
-    if (!this.#waiters.fireFirst(this)) this.#tokens++;
+    if (this.#free >= this.limit) throw new RangeError('cannot release what nobody has acquired');
+    this.#free++;
+    if (this.#waiters.size > 0) wake(this.#wakeNext);
   }
+
+  readonly #wakeNext = (): boolean => {
+    if (this.#free === 0) return false;
+    const next = this.#waiters.shift();
+    if (next === undefined) return false;
+    this.#free--;
+    next.deferred.callback(this);
+    return true;
+  };
 
   /** Calls `fn(...args)` when it is its turn, and releases when what comes of it is there. Fires with that. */
   run<R, A extends unknown[]>(fn: (...args: A) => R, ...args: A): Deferred<Settled<R>> {

@@ -3,11 +3,11 @@
  * `twisted.internet.defer`; asyncio and gevent: `Queue`, `LifoQueue`, `PriorityQueue`, whose waiting put, `join` and
  * `shutdown` are here too.
  */
-import type { Deferred } from './defer.ts';
+import { Deferred } from './defer.ts';
 import { QueueOverflow, QueueShutDown, QueueUnderflow } from './errors.ts';
 import { Failure } from './failure.ts';
 import { fail, succeed } from './maybe.ts';
-import { Waiters } from './waiters.ts';
+import { wake, Waiters } from './waiters.ts';
 
 /** Options of the queues. */
 export interface QueueOptions {
@@ -69,11 +69,15 @@ class Lifo<T> implements QueueStore<T> {
   }
 }
 
-/** Least first; equals in the order in which they came. A binary heap. */
+/**
+ * Least first; equals in the order in which they came. A binary heap. The caller's function may throw, or use the queue
+ * itself: so all comparisons are made before anything is moved.
+ */
 class Sorted<T> implements QueueStore<T> {
-  readonly #heap: { readonly thing: T; readonly order: number }[] = [];
+  readonly #heap: Entry<T>[] = [];
   readonly #compare: (a: T, b: T) => number;
   #order = 0;
+  #comparing = false;
 
   constructor(compare: (a: T, b: T) => number) {
     this.#compare = compare;
@@ -84,38 +88,75 @@ class Sorted<T> implements QueueStore<T> {
   }
 
   add(thing: T): void {
-    let at = this.#heap.push({ thing, order: this.#order++ }) - 1;
-    for (let up = (at - 1) >> 1; at > 0 && this.#before(at, up); up = (at - 1) >> 1) {
-      this.#swap(at, up);
-      at = up;
-    }
+    const entry = { thing, order: this.#order++ };
+    const path = this.#search(() => this.#pathUp(entry));
+    this.#move(path, entry);
   }
 
   take(): T {
-    this.#swap(0, this.#heap.length - 1);
-    const { thing } = this.#heap.pop() as { thing: T };
+    const last = this.#heap.at(-1) as Entry<T>;
+    const path = this.#search(() => this.#pathDown(last));
+    const [first] = this.#heap as [Entry<T>];
+    this.#heap.pop();
+    if (this.#heap.length > 0) this.#move(path, last);
+    return first.thing;
+  }
+
+  /** The places from the end of the heap up to where `entry` belongs. */
+  #pathUp(entry: Entry<T>): number[] {
+    let at = this.#heap.length;
+    const path = [at];
+    while (at > 0) {
+      const up = (at - 1) >> 1;
+      if (!this.#before(entry, this.#heap[up] as Entry<T>)) break;
+      path.push((at = up));
+    }
+    return path;
+  }
+
+  /** The places from the top of the heap down to where `last`, its last entry, belongs once the top is gone. */
+  #pathDown(last: Entry<T>): number[] {
+    const size = this.#heap.length - 1;
+    const path = [0];
     for (let at = 0; ;) {
       let down = 2 * at + 1;
-      if (this.#before(down + 1, down)) down++;
-      if (!this.#before(down, at)) return thing;
-      this.#swap(at, down);
-      at = down;
+      if (down >= size) break;
+      const [left, right] = [this.#heap[down], this.#heap[down + 1]] as [Entry<T>, Entry<T>];
+      if (down + 1 < size && this.#before(right, left)) down++;
+      if (!this.#before(this.#heap[down] as Entry<T>, last)) break;
+      path.push((at = down));
+    }
+    return path;
+  }
+
+  /** Moves what is on the path one place along it, which leaves the end of it for `entry`. */
+  #move(path: readonly number[], entry: Entry<T>): void {
+    for (let n = 1; n < path.length; n++)
+      this.#heap[path[n - 1] as number] = this.#heap[path[n] as number] as Entry<T>;
+    this.#heap[path.at(-1) as number] = entry;
+  }
+
+  #search(search: () => number[]): number[] {
+    if (this.#comparing)
+      throw new Error('a PriorityQueue cannot be used by the function that compares for it');
+    this.#comparing = true;
+    try {
+      return search();
+    } finally {
+      this.#comparing = false;
     }
   }
 
-  #before(a: number, b: number): boolean {
-    const [x, y] = [this.#heap[a], this.#heap[b]];
-    if (x === undefined || y === undefined) return false;
-    const difference = this.#compare(x.thing, y.thing);
-    return difference < 0 || (difference === 0 && x.order < y.order);
+  #before(a: Entry<T>, b: Entry<T>): boolean {
+    const difference = this.#compare(a.thing, b.thing);
+    return difference < 0 || (difference === 0 && a.order < b.order);
   }
+}
 
-  #swap(a: number, b: number): void {
-    const [x, y] = [this.#heap[a], this.#heap[b]];
-    if (x === undefined || y === undefined) return;
-    this.#heap[a] = y;
-    this.#heap[b] = x;
-  }
+/** A thing in the heap, and when it came. */
+interface Entry<T> {
+  readonly thing: T;
+  readonly order: number;
 }
 
 /**
@@ -129,36 +170,63 @@ class Sorted<T> implements QueueStore<T> {
  * jobs.put('sweep the floor');
  */
 export class DeferredQueue<T> implements AsyncIterable<T> {
-  /** How many things may be in it. */
-  readonly size: number;
-  /** How many may wait for a thing. */
-  readonly backlog: number;
-  readonly #store: QueueStore<T>;
+  #size: number;
+  #backlog: number;
+  #store: QueueStore<T>;
   readonly #getters: Waiters<T> = new Waiters<T>();
   /** Those who wait for room, with what they want to put. */
   readonly #putters: Waiters<void, T> = new Waiters<void, T>();
   readonly #joiners: Waiters<void> = new Waiters<void>();
   #unfinished = 0;
   #shutDown = false;
+  /** One who waited for room is being told. */
+  #telling = false;
 
   /**
    * @param store keeps the things; the default is first in, first out
    * @throws RangeError for a size or backlog that is no whole number from 0
    */
   constructor(options: QueueOptions = {}, store: QueueStore<T> = new Fifo<T>()) {
-    this.size = checkLimit('size', options.size);
-    this.backlog = checkLimit('backlog', options.backlog);
+    this.#size = checkLimit('size', options.size);
+    this.#backlog = checkLimit('backlog', options.backlog);
     this.#store = store;
+  }
+
+  /**
+   * How many things may be in it. Making it larger lets those in who wait for room.
+   *
+   * @throws RangeError if it is set to anything but a whole number from 0, or Infinity
+   */
+  get size(): number {
+    return this.#size;
+  }
+
+  set size(size: number) {
+    this.#size = checkLimit('size', size);
+    wake(this.#goOn);
+  }
+
+  /**
+   * How many may wait for a thing.
+   *
+   * @throws RangeError if it is set to anything but a whole number from 0, or Infinity
+   */
+  get backlog(): number {
+    return this.#backlog;
+  }
+
+  set backlog(backlog: number) {
+    this.#backlog = checkLimit('backlog', backlog);
   }
 
   /** How many things are in it. */
   get pending(): number {
-    return this.#store.size;
+    return Math.max(0, this.#store.size - this.#getters.size);
   }
 
   /** How many wait for a thing. */
   get waiting(): number {
-    return this.#getters.size;
+    return Math.max(0, this.#getters.size - this.#store.size);
   }
 
   /** How many things have been put, and not yet been answered by `taskDone`. */
@@ -169,62 +237,104 @@ export class DeferredQueue<T> implements AsyncIterable<T> {
   /**
    * Hands `thing` to whoever waits longest, or keeps it.
    *
-   * @throws QueueOverflow if the queue is full; QueueShutDown after `shutdown`
+   * @throws QueueOverflow if the queue is full; QueueShutDown after `shutdown`; TypeError for a Deferred; what the
+   *   function of a PriorityQueue throws
    */
   put(thing: T): void {
+    mustBeNoDeferred(thing);
     if (this.#shutDown) throw new QueueShutDown('cannot put: the queue has been shut down');
     if (this.#isFull())
       throw new QueueOverflow(`cannot put: the queue is full, with ${this.size} in it`);
-    this.#accept(thing);
+    // There is room for all who wait for it, who have only not been told yet: this comes after them.
+    if (this.#putters.size > 0) this.#putters.wait(thing).addErrback(() => undefined);
+    else this.#accept(thing);
+    if (this.#getters.size > 0) wake(this.#goOn);
   }
 
-  /** As `put`, but waits for room. Fails with QueueShutDown. */
+  /** As `put`, but waits for room. Fails with QueueShutDown, or with what the function of a PriorityQueue throws. */
   putWait(thing: T): Deferred<void> {
+    mustBeNoDeferred(thing);
     if (this.#shutDown) return fail(new QueueShutDown('cannot put: the queue has been shut down'));
-    if (this.#isFull()) return this.#putters.wait(thing);
-    this.#accept(thing);
-    return succeed();
+    const put = this.#putters.wait(thing);
+    if (this.#putters.size === 1) wake(this.#goOn);
+    return put;
   }
 
   #isFull(): boolean {
-    return this.#getters.size === 0 && this.#store.size >= this.size;
+    return this.#store.size + this.#putters.size >= this.#size + this.#getters.size;
   }
 
   #accept(thing: T): void {
+    this.#store.add(thing);
     this.#unfinished++;
-    if (!this.#getters.fireFirst(thing)) this.#store.add(thing);
   }
 
   /**
    * Fires with the next thing, at once or when there is one. Fails with QueueShutDown if there will be none.
    *
-   * @throws QueueUnderflow if too many wait already
+   * @throws QueueUnderflow if too many wait already; what the function of a PriorityQueue throws
    */
   get(): Deferred<T> {
-    if (this.#store.size > 0) {
+    const waiting = this.#getters.size;
+    if (waiting === 0 && this.#store.size > 0) {
       const thing = this.#store.take();
-      this.#letIn();
+      this.#wakePutters();
       return succeed(thing);
     }
-    if (this.#putters.size > 0) {
-      // The queue holds nothing by itself: it has size 0.
-      const thing = this.#putters.first as T;
-      this.#unfinished++;
-      this.#putters.fireFirst();
-      return succeed(thing);
+    if (this.#store.size + this.#putters.size > waiting) {
+      const got = this.#getters.wait(undefined);
+      this.#wakePutters();
+      return got;
     }
     if (this.#shutDown) return fail(new QueueShutDown('cannot get: the queue has been shut down'));
-    if (this.#getters.size >= this.backlog) {
-      throw new QueueUnderflow(`cannot get: ${this.backlog} wait already, as many as may`);
+    if (this.waiting >= this.#backlog) {
+      throw new QueueUnderflow(`cannot get: ${this.#backlog} wait already, as many as may`);
     }
     return this.#getters.wait(undefined);
   }
 
-  /** Lets those who wait to put do so while there is room. */
+  /** Where one of them is who gets, the next are told when that one has gone on, or it would see its thing after them. */
+  #wakePutters(): void {
+    if (this.#putters.size > 0 && !this.#telling) wake(this.#goOn);
+  }
+
+  /** Hands one thing to one who waits for it, or lets one in who waits for room; false if neither can be done. */
+  readonly #goOn = (): boolean => {
+    if (this.#getters.size > 0 && this.#store.size > 0) this.#handOver();
+    else if (this.#putters.size > 0 && this.#store.size < this.#size + this.#getters.size)
+      this.#letIn();
+    else return false;
+    return true;
+  };
+
+  #handOver(): void {
+    const getter = this.#getters.shift();
+    if (getter === undefined) return;
+    let thing: T;
+    try {
+      thing = this.#store.take();
+    } catch (error) {
+      getter.deferred.errback(new Failure(error));
+      return;
+    }
+    getter.deferred.callback(thing);
+  }
+
   #letIn(): void {
-    while (this.#putters.size > 0 && this.#store.size < this.size) {
-      this.#accept(this.#putters.first as T);
-      this.#putters.fireFirst();
+    const putter = this.#putters.shift();
+    if (putter === undefined) return;
+    try {
+      this.#accept(putter.carried);
+    } catch (error) {
+      putter.deferred.errback(new Failure(error));
+      return;
+    }
+    const outer = this.#telling;
+    this.#telling = true;
+    try {
+      putter.deferred.callback();
+    } finally {
+      this.#telling = outer;
     }
   }
 
@@ -249,13 +359,15 @@ export class DeferredQueue<T> implements AsyncIterable<T> {
    * dealt with. Those who wait fail with QueueShutDown.
    */
   shutdown(options: { readonly immediate?: boolean } = {}): void {
+    const isFirst = !this.#shutDown;
     this.#shutDown = true;
     if (options.immediate === true) {
-      while (this.#store.size > 0) {
-        this.#store.take();
-        this.#unfinished--;
-      }
+      this.#unfinished -= this.#store.size;
+      this.#store = new Fifo<T>();
       if (this.#unfinished === 0) this.#joiners.fireAll(undefined);
+    } else if (isFirst) {
+      // Those for whom there is something, or room, and who have only not been told yet.
+      while (this.#goOn());
     }
     const reason = new Failure(new QueueShutDown('the queue was shut down while waiting for it'));
     this.#putters.fireAll(reason);
@@ -306,6 +418,12 @@ export class PriorityQueue<T> extends DeferredQueue<T> {
 function byLess(a: unknown, b: unknown): number {
   const [x, y] = [a as number, b as number];
   return x < y ? -1 : y < x ? 1 : 0;
+}
+
+/** Nobody could be fired with it. */
+function mustBeNoDeferred(thing: unknown): void {
+  if (thing instanceof Deferred)
+    throw new TypeError('a Deferred cannot be put in a queue: put what it fires with');
 }
 
 function checkLimit(what: string, given = Infinity): number {

@@ -1,0 +1,490 @@
+/**
+ * Long lines of waiters, each of which wakes the next: woken by a loop, in order, and none lost. The loads of a million
+ * are tried by hand; these are as many as fit into a run of all tests.
+ */
+import fc from 'fast-check';
+import type { Deferred } from 'plait';
+import {
+  AsyncResult,
+  CancelledError,
+  DeferredBarrier,
+  DeferredCondition,
+  DeferredEvent,
+  DeferredLock,
+  DeferredQueue,
+  DeferredSemaphore,
+  inlineCallbacks,
+  LifoQueue,
+  PriorityQueue,
+  QueueOverflow,
+  QueueShutDown,
+  scope,
+} from 'plait';
+import { Clock, failureResultOf, successResultOf } from 'plait/testing';
+import t, { type Test } from '../fixture.ts';
+
+const MANY = 20_000;
+
+/** That all have been called, in order. */
+function inOrder(t: Test, seen: readonly number[], count: number): void {
+  t.equal(seen.length, count);
+  t.ok(seen.every((n, index) => n === index));
+}
+
+for (const tokens of [1, 3]) {
+  t.test(`FND-15: a hundred thousand who wait for ${tokens} are all let go on`, (t) => {
+    const semaphore = tokens === 1 ? new DeferredLock() : new DeferredSemaphore(tokens);
+    for (let n = 0; n < tokens; n++) void semaphore.acquire();
+    const seen: number[] = [];
+    for (let n = 0; n < 100_000; n++) {
+      semaphore.acquire().addCallback(() => {
+        seen.push(n);
+        semaphore.release();
+      });
+    }
+    for (let n = 0; n < tokens; n++) semaphore.release();
+    inOrder(t, seen, 100_000);
+    t.equal(semaphore.tokens, tokens);
+    t.equal(semaphore.waiting, 0);
+    t.equal(successResultOf(semaphore.acquire()), semaphore);
+    t.end();
+  });
+}
+
+t.test('FND-15: twenty thousand coroutines wait for a lock, and for a condition', (t) => {
+  const lock = new DeferredLock();
+  const seen: number[] = [];
+  const work = inlineCallbacks(function* (n: number) {
+    const held = yield* lock.acquire();
+    try {
+      seen.push(n);
+    } finally {
+      held.release();
+    }
+  });
+  void lock.acquire();
+  for (let n = 0; n < MANY; n++) void work(n);
+  lock.release();
+  inOrder(t, seen, MANY);
+  t.equal(lock.locked, false);
+
+  const condition = new DeferredCondition();
+  const woken: number[] = [];
+  const wait = inlineCallbacks(function* (n: number) {
+    yield* condition.acquire();
+    yield* condition.wait();
+    woken.push(n);
+    condition.release();
+  });
+  for (let n = 0; n < MANY; n++) void wait(n);
+  void condition.acquire();
+  condition.notify(10);
+  condition.release();
+  inOrder(t, woken, 10);
+  void condition.acquire();
+  condition.notifyAll();
+  condition.release();
+  inOrder(t, woken, MANY);
+  t.end();
+});
+
+t.test('FND-15: twenty thousand locks, each let go by who gets the one before it', (t) => {
+  const locks = Array.from({ length: MANY }, () => new DeferredLock());
+  const seen: number[] = [];
+  for (const [n, lock] of locks.entries()) {
+    void lock.acquire();
+    lock.acquire().addCallback(() => {
+      seen.push(n);
+      locks[n + 1]?.release();
+    });
+  }
+  locks[0]?.release();
+  inOrder(t, seen, MANY);
+  t.end();
+});
+
+t.test('FND-15: who gets from a queue puts, and who puts gets', (t) => {
+  for (const queue of [
+    new DeferredQueue<number>(),
+    new LifoQueue<number>(),
+    new PriorityQueue<number>(),
+  ]) {
+    const seen: number[] = [];
+    for (let n = 0; n < MANY; n++) {
+      queue.get().addCallback((got) => {
+        seen.push(got);
+        if (got + 1 < MANY) queue.put(got + 1);
+      });
+    }
+    queue.put(0);
+    inOrder(t, seen, MANY);
+  }
+  for (const size of [0, 1, 7]) {
+    const queue = new DeferredQueue<number>({ size });
+    const seen: number[] = [];
+    const told: number[] = [];
+    const take = (): void => void queue.get().addCallback((got) => seen.push(got));
+    for (let n = 0; n < MANY; n++) {
+      const isFull = n >= size;
+      queue.putWait(n).addCallback(() => {
+        told.push(n);
+        if (isFull) take();
+      });
+    }
+    // It returns when all the others have had theirs.
+    seen.unshift(successResultOf(queue.get()));
+    while (queue.pending > 0) take();
+    inOrder(t, seen, MANY);
+    inOrder(t, told, MANY);
+  }
+  t.end();
+});
+
+t.test('FND-15: coroutines hand things on through a queue of one place', (t) => {
+  const queue = new DeferredQueue<number>({ size: 1 });
+  const seen: number[] = [];
+  const put = inlineCallbacks(function* (n: number) {
+    yield* queue.putWait(n);
+    seen.push(yield* queue.get());
+  });
+  queue.put(-1);
+  for (let n = 0; n < MANY; n++) void put(n);
+  t.equal(successResultOf(queue.get()), -1);
+  inOrder(t, seen, MANY);
+  t.end();
+});
+
+t.test('FND-15: an event, a barrier, an AsyncResult and join, again and again from inside', (t) => {
+  const event = new DeferredEvent();
+  const seen: number[] = [];
+  const round = (n: number): void => {
+    seen.push(n);
+    if (n + 1 === MANY) return;
+    event.clear();
+    event.wait().addCallback(() => {
+      round(n + 1);
+    });
+    event.set();
+  };
+  event.wait().addCallback(() => {
+    round(0);
+  });
+  event.set();
+  inOrder(t, seen, MANY);
+
+  const barrier = new DeferredBarrier(2);
+  const rounds: number[] = [];
+  const meet = (n: number): void => {
+    barrier.wait().addCallback(() => {
+      rounds.push(n);
+      if (n + 1 < MANY) meet(n + 1);
+    });
+    if (n > 0) void barrier.wait();
+  };
+  meet(0);
+  void barrier.wait();
+  inOrder(t, rounds, MANY);
+
+  const results = Array.from({ length: MANY }, () => new AsyncResult<number>());
+  const read: number[] = [];
+  for (const [n, result] of results.entries()) {
+    result.get().addCallback((got) => {
+      read.push(got);
+      results[n + 1]?.set(n + 1);
+    });
+  }
+  results[0]?.set(0);
+  inOrder(t, read, MANY);
+
+  const queue = new DeferredQueue<number>();
+  const joined: number[] = [];
+  const join = (n: number): void => {
+    queue.put(n);
+    queue.join().addCallback(() => {
+      joined.push(n);
+      if (n + 1 < MANY) join(n + 1);
+    });
+    queue.taskDone();
+  };
+  join(0);
+  inOrder(t, joined, MANY);
+  t.end();
+});
+
+t.test('FND-15: twenty thousand children of a scope end at once, or are cancelled at once', (t) => {
+  const clock = new Clock();
+  const event = new DeferredEvent();
+  const ended: number[] = [];
+  const wait = function* (n: number) {
+    yield* event.wait();
+    ended.push(n);
+  };
+  const work = scope(
+    (s) => {
+      for (let n = 0; n < MANY; n++) void s.spawn(wait, n);
+    },
+    { clock },
+  );
+  event.set();
+  inOrder(t, ended, MANY);
+  t.equal(work.state, 'succeeded');
+  event.clear();
+  const cut = scope(
+    (s) => {
+      for (let n = 0; n < MANY; n++) void s.spawn(wait, n);
+    },
+    { clock },
+  );
+  cut.cancel();
+  failureResultOf(cut, CancelledError);
+  t.equal(ended.length, MANY);
+  t.end();
+});
+
+t.test('FND-15: what a waiter does when it is woken hurts no other', (t) => {
+  const lock = new DeferredLock();
+  const seen: string[] = [];
+  void lock.acquire();
+  const line = ['a', 'b', 'c', 'd', 'e'].map((name) =>
+    lock.acquire().addCallback(() => seen.push(name)),
+  );
+  const [a, b, c, d] = line;
+  a?.addCallback(() => {
+    b?.cancel();
+    lock.release();
+    throw new RangeError('a');
+  });
+  b?.addErrback((failure) => seen.push(failure.trap(CancelledError).name));
+  // Somebody has fired it who should not have.
+  c?.callback(undefined as never);
+  d?.addCallback(() => {
+    void lock.acquire().addCallback(() => seen.push('again'));
+    lock.release();
+  });
+  lock.release();
+  failureResultOf(a as Deferred<unknown>, RangeError);
+  t.same(seen, ['c', 'a', 'CancelledError', 'd', 'e']);
+  lock.release();
+  t.same(seen.slice(5), ['again']);
+  lock.release();
+  t.equal(lock.locked, false);
+  t.end();
+});
+
+/** Calls `act` so deep inside of wakings that they are put off; what it puts off has been done on return. */
+function deepInside(act: () => void): void {
+  const lock = new DeferredLock();
+  void lock.acquire();
+  for (let n = 0; n < 70; n++)
+    lock.acquire().addCallback(() => {
+      if (n === 66) act();
+      lock.release();
+    });
+  lock.release();
+}
+
+t.test('FND-15: what is cancelled before it could be told does not take anything along', (t) => {
+  const semaphore = new DeferredSemaphore(2);
+  void semaphore.acquire();
+  void semaphore.acquire();
+  const line = [0, 1, 2].map(() => semaphore.acquire());
+  const queue = new DeferredQueue<string>();
+  const getters = [0, 1].map(() => queue.get());
+  const event = new DeferredEvent();
+  const waiting = [0, 1].map(() => event.wait());
+  deepInside(() => {
+    semaphore.release();
+    t.equal(line[0]?.called, false);
+    t.equal(semaphore.tokens, 0);
+    t.equal(semaphore.waiting, 2);
+    line[0]?.cancel();
+    queue.put('one');
+    t.equal(queue.pending, 0);
+    t.equal(queue.waiting, 1);
+    getters[0]?.cancel();
+    event.set();
+    event.clear();
+    waiting[0]?.cancel();
+    waiting.push(event.wait());
+  });
+  for (const cancelled of [line[0], getters[0], waiting[0]])
+    failureResultOf(cancelled as Deferred<unknown>, CancelledError);
+  t.equal(successResultOf(line[1] as Deferred<unknown>), semaphore);
+  t.equal(line[2]?.called, false);
+  t.equal(successResultOf(getters[1] as Deferred<string>), 'one');
+  t.equal(waiting[1]?.called, true);
+  t.equal(waiting[2]?.called, false);
+  t.end();
+});
+
+t.test('FND-15: a queue keeps its order where those who wait could not be told yet', (t) => {
+  const queue = new DeferredQueue<number>({ size: 1 });
+  const seen: (number | string)[] = [];
+  const take = (): void => void queue.get().addCallback((got) => seen.push(got));
+  queue.put(1);
+  queue.putWait(2).addCallback(() => seen.push('put 2'));
+  deepInside(() => {
+    take();
+    t.same(seen, [1]);
+    t.throws(() => {
+      queue.put(9);
+    }, QueueOverflow);
+    take();
+    take();
+    // There is room, and it comes after what waits for it.
+    queue.put(3);
+    queue.putWait(4).addCallback(() => seen.push('put 4'));
+    t.same(seen, [1]);
+  });
+  t.same(seen, [1, 'put 2', 2, 3, 'put 4']);
+  t.equal(queue.pending, 1);
+  t.equal(successResultOf(queue.get()), 4);
+
+  take();
+  const late = queue.get();
+  deepInside(() => {
+    queue.put(5);
+    queue.shutdown();
+  });
+  t.same(seen.slice(5), [5]);
+  failureResultOf(late, QueueShutDown);
+  t.end();
+});
+
+t.test('FND-15: random programs wake waiters as a simple line does', (t) => {
+  const seed = Date.now() % 2 ** 31;
+  t.comment(`seed ${seed}`);
+  // What each waiter does when it is woken: lets so many go on, cancels one, joins again.
+  const deed = fc.record({
+    releases: fc.nat(2),
+    cancels: fc.option(fc.nat(200)),
+    joins: fc.boolean(),
+    throws: fc.boolean(),
+  });
+  const program = fc.record({
+    tokens: fc.integer({ min: 1, max: 4 }),
+    deeds: fc.array(deed, { minLength: 1, maxLength: 200 }),
+    deep: fc.boolean(),
+  });
+  const property = fc.property(program, ({ tokens, deeds, deep }) => {
+    const semaphore = new DeferredSemaphore(tokens);
+    const line: { readonly deferred: Deferred<unknown>; ended: number }[] = [];
+    const woken: number[] = [];
+    let held = 0;
+    const join = (): void => {
+      const n = line.length;
+      const place = { deferred: semaphore.acquire() as Deferred<unknown>, ended: 0 };
+      line.push(place);
+      place.deferred.addCallbacks(
+        () => {
+          place.ended++;
+          woken.push(n);
+          held++;
+          if (held > tokens) woken.push(-1);
+          const act = deeds[n % deeds.length] as (typeof deeds)[number];
+          if (act.cancels !== null) line[act.cancels % line.length]?.deferred.cancel();
+          for (let left = act.releases; left > 0 && held > 0; left--) {
+            held--;
+            semaphore.release();
+          }
+          if (act.joins && line.length < 300) join();
+          if (act.throws) throw new RangeError('thrown by a waiter');
+        },
+        (failure) => {
+          failure.trap(CancelledError);
+          place.ended++;
+        },
+      );
+      place.deferred.addErrback((failure) => void failure.trap(RangeError));
+    };
+    const all = (): void => {
+      for (let n = 0; n < deeds.length; n++) join();
+    };
+    if (deep) deepInside(all);
+    else all();
+    while (semaphore.waiting > 0 || held > 0) {
+      held--;
+      semaphore.release();
+    }
+    // Each has been woken or cancelled, once; in the order in which they came.
+    return (
+      line.every(({ ended }) => ended === 1) &&
+      woken.every((n, index) => index === 0 || n > (woken[index - 1] as number)) &&
+      semaphore.tokens === tokens
+    );
+  });
+  fc.assert(property, { seed, numRuns: 300 });
+  t.end();
+});
+
+t.test('FND-15: random programs pass things through a queue as a simple line does', (t) => {
+  const seed = Date.now() % 2 ** 31;
+  t.comment(`seed ${seed}`);
+  const deed = fc.constantFrom('get', 'put', 'putWait', 'cancelGet', 'cancelPut', 'nothing');
+  const program = fc.record({
+    size: fc.constantFrom(0, 1, 3, 200),
+    deeds: fc.array(fc.array(deed, { maxLength: 3 }), { minLength: 1, maxLength: 150 }),
+    deep: fc.boolean(),
+  });
+  const property = fc.property(program, ({ size, deeds, deep }) => {
+    const queue = new DeferredQueue<number>({ size });
+    const put: number[] = [];
+    /** In the order in which they were asked for. */
+    const got: (number | undefined)[] = [];
+    const getters: Deferred<unknown>[] = [];
+    const putters: Deferred<unknown>[] = [];
+    let made = 0;
+    let acts = 0;
+    const act = (): void => {
+      if (acts >= 400) return;
+      for (const kind of deeds[acts++ % deeds.length] ?? []) {
+        if (kind === 'get') get();
+        else if (kind === 'putWait') putWait(made++);
+        else if (kind === 'cancelGet') getters[acts % 7]?.cancel();
+        else if (kind === 'cancelPut') putters[acts % 7]?.cancel();
+        else if (kind === 'put') {
+          const thing = made++;
+          try {
+            put.push(thing);
+            queue.put(thing);
+          } catch (error) {
+            if (!(error instanceof QueueOverflow)) throw error;
+            put.splice(put.indexOf(thing), 1);
+          }
+        }
+      }
+    };
+    const get = (): void => {
+      const at = got.push(undefined) - 1;
+      const getter: Deferred<unknown> = queue.get().addCallback((thing) => {
+        got[at] = thing;
+        act();
+      });
+      getters.push(getter.addErrback((failure) => void failure.trap(CancelledError)));
+    };
+    const putWait = (thing: number): void => {
+      put.push(thing);
+      const putter: Deferred<unknown> = queue.putWait(thing).addCallback(act);
+      putters.push(
+        putter.addErrback((failure) => {
+          failure.trap(CancelledError, QueueShutDown);
+          put.splice(put.indexOf(thing), 1);
+        }),
+      );
+    };
+    const actAll = (): void => {
+      for (let n = 0; n < deeds.length; n++) act();
+    };
+    if (deep) deepInside(actAll);
+    else actAll();
+    acts = Infinity;
+    while (queue.pending > 0) get();
+    queue.shutdown();
+    for (const getter of getters) getter.addErrback((failure) => void failure.trap(QueueShutDown));
+    // What was put has come out, once, in the order in which it was put.
+    const all = got.filter((thing) => thing !== undefined);
+    return all.length === put.length && all.every((thing, index) => thing === put[index]);
+  });
+  fc.assert(property, { seed, numRuns: 500 });
+  t.end();
+});
