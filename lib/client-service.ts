@@ -23,7 +23,8 @@ import { Logger } from './log.ts';
 import { fail, maybeDeferred, succeed } from './maybe.ts';
 import { isBufferingProtocol, isHalfCloseableProtocol, isHandshakeListener } from './protocol.ts';
 import { reactor } from './reactor.ts';
-import { Service } from './service.ts';
+import { GRACE, Service } from './service.ts';
+import { cancelQuietly } from './shutdown.ts';
 import { checkDelay } from './time.ts';
 
 const log = new Logger('plait.client-service');
@@ -67,6 +68,9 @@ export function backoffPolicy(options: BackoffOptions = {}): RetryPolicy {
 }
 
 // ── One connection ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+/** Seconds until a connection that was aborted is taken for gone, whatever its transport says. */
+const ABORTED: Seconds = 1;
 
 /** Passes everything on to a protocol, and tells when its connection is made and when it is lost. */
 class Watched implements IProtocol {
@@ -122,6 +126,9 @@ interface Plan<P extends IProtocol> {
   readonly endpoint: IStreamClientEndpoint;
   readonly factory: IProtocolFactory<P>;
   readonly prepareConnection: ((protocol: P) => unknown) | undefined;
+  readonly clock: IReactorTime;
+  /** Seconds that it has to end once it is given up; null for any number. */
+  readonly grace: Seconds | null;
   /** The connection is there, and prepared. */
   readonly made: (protocol: P) => void;
   /** Nothing is left of it: it has failed, or the connection is lost. Called once, and last. */
@@ -140,6 +147,8 @@ class Attempt<P extends IProtocol> {
   #done = false;
   #givenUp = false;
   #ended = false;
+  /** Ends it once it is given up, and does not end by itself. */
+  #deadline: IDelayedCall | undefined;
   /** Why it ends; the first reason counts. */
   #reason: Failure | undefined;
 
@@ -176,11 +185,11 @@ class Attempt<P extends IProtocol> {
     if (this.#done) return;
     this.#work = work;
     // Already, by what the factory or the endpoint has called.
-    if (this.#givenUp) work.cancel();
+    if (this.#givenUp) cancelQuietly(work);
   }
 
   #build(protocol: P | null | undefined): IProtocol | null {
-    if (protocol == null) return null;
+    if (protocol == null || this.#ended) return null;
     this.#protocol = protocol;
     return new Watched(
       protocol,
@@ -192,21 +201,33 @@ class Attempt<P extends IProtocol> {
         this.#reason ??= reason;
         // What prepares a connection that is lost is called off, and then it ends.
         if (this.#work === undefined) this.#end();
-        else this.#work.cancel();
+        else cancelQuietly(this.#work);
       },
     );
   }
 
   /** It is not wanted any more: closes what there is. */
   giveUp(): void {
+    const { grace } = this.#plan;
     this.#givenUp = true;
     this.#transport?.loseConnection();
-    this.#work?.cancel();
+    if (this.#work !== undefined) cancelQuietly(this.#work);
+    if (this.#ended || grace === null) return;
+    this.#within(grace, () => {
+      log.warn('a connection was not closed in {grace} seconds: aborting it', { grace });
+      this.#transport?.abortConnection();
+      this.#within(ABORTED, () => this.#end());
+    });
+  }
+
+  #within(seconds: Seconds, fn: () => void): void {
+    if (!this.#ended) this.#deadline = this.#plan.clock.callLater(seconds, fn);
   }
 
   #end(): void {
     if (this.#ended) return;
     this.#ended = true;
+    if (this.#deadline?.active() === true) this.#deadline.cancel();
     this.#plan.ended(this.#reason ?? new Failure(new ConnectionDone()));
   }
 }
@@ -276,6 +297,11 @@ export interface ClientServiceOptions<P extends IProtocol = IProtocol> {
    * connection; if it fails, the connection is aborted and the attempt has failed.
    */
   readonly prepareConnection?: (protocol: P) => unknown;
+  /**
+   * Seconds that stopping waits for the connection to close, or for what prepares it to end; then the connection is
+   * aborted, and it has stopped. Null for any number. Default: 30.
+   */
+  readonly grace?: Seconds | null;
 }
 
 /** Options of `whenConnected`. */
@@ -311,19 +337,28 @@ export class ClientService<P extends IProtocol = IProtocol> extends Service {
   #waiters: Waiter<P>[] = [];
   #stops: Deferred<void>[] = [];
 
+  /** @throws RangeError for a grace that is negative or not finite */
   constructor(
     endpoint: IStreamClientEndpoint,
     factory: IProtocolFactory<P>,
     options: ClientServiceOptions<P> = {},
   ) {
     super();
-    const { retryPolicy = backoffPolicy(), clock = reactor, prepareConnection } = options;
+    const {
+      retryPolicy = backoffPolicy(),
+      clock = reactor,
+      prepareConnection,
+      grace = GRACE,
+    } = options;
+    if (grace !== null) checkDelay(grace, 'grace');
     this.#retryPolicy = retryPolicy;
     this.#clock = clock;
     this.#plan = {
       endpoint,
       factory,
       prepareConnection,
+      clock,
+      grace,
       made: (protocol) => {
         this.#connected = protocol;
         this.#failures = 0;
@@ -369,7 +404,7 @@ export class ClientService<P extends IProtocol = IProtocol> extends Service {
     this.#happened('start');
   }
 
-  /** Closes the connection, or gives up the attempt. Fires when nothing is left of it. */
+  /** Closes the connection, or gives up the attempt. Fires when nothing is left of it, or its grace is over. */
   override stopService(): Deferred<void> {
     const stop = new Deferred<void>();
     this.#stops.push(stop);

@@ -2,6 +2,7 @@
  * What every reactor is below its ways to connect: a clock with calls that wait on it, starting and stopping, and the
  * signals. Twisted: `ReactorBase` of `twisted.internet.base`.
  */
+import { constants } from 'node:os';
 import { EventEmitter } from 'eventemitter3';
 import { Deferred, getDebugging, setDebugging } from './defer.ts';
 import {
@@ -19,6 +20,7 @@ import type {
   IReactorThreads,
   IReactorTime,
   ITransport,
+  RunOptions,
   Seconds,
   TriggerID,
   TriggerPhase,
@@ -28,14 +30,15 @@ import { NodeIO } from './io/node.ts';
 import { type Inspection, inspection } from './inspect.ts';
 import { Logger } from './log.ts';
 import { pendingDeferreds } from './pending.ts';
+import { MOST_NAMED, Shutdown } from './shutdown.ts';
 import { Signals } from './signals.ts';
 import { type DebugOptions, type SlowCallback, SlowCallbacks } from './slow-callbacks.ts';
 import { type AnyFunction, ThreadCalls } from './threads/calls.ts';
 import { ThreadPool } from './threads/pool.ts';
 import type { ThreadWork } from './threads/task.ts';
-import { CallQueue } from './time.ts';
+import { CallQueue, checkDelay } from './time.ts';
 import { type Closable, type Home, Stream } from './transport/stream.ts';
-import { SystemEvents } from './triggers.ts';
+import { nameOfFunction, SystemEvents } from './triggers.ts';
 import {
   observeUnhandledFailures,
   reportUnhandledFailures,
@@ -56,6 +59,13 @@ export interface ReactorEvents {
   /** In debug mode: a function that the reactor called has taken long. */
   slowCallback: (slow: SlowCallback) => void;
 }
+
+/** Seconds that the triggers before a shutdown have, and then that threads have, by default. */
+const SHUTDOWN_TIMEOUT: Seconds = 60;
+const THREAD_GRACE: Seconds = 30;
+
+/** Seconds that it may take to end threads that were told to. */
+const THREADS_END: Seconds = 5;
 
 /** The signals that stop a running reactor. Only Windows has the last; elsewhere nobody sends it. */
 const STOP_SIGNALS = ['SIGINT', 'SIGTERM', 'SIGBREAK'];
@@ -87,6 +97,14 @@ export class ReactorBase implements IReactorCore, IReactorTime, IReactorThreads,
   readonly #open = new Set<Closable>();
   /** The Deferred that `run` returned. */
   #stopped: Deferred<void> | undefined;
+  /** The shutdown that is going on. */
+  #shutdown: Shutdown | undefined;
+  #limits: { readonly shutdown: Seconds | null; readonly threads: Seconds | null } = {
+    shutdown: SHUTDOWN_TIMEOUT,
+    threads: THREAD_GRACE,
+  };
+  /** Whether signals stop it. */
+  #handlesSignals = false;
   /** Undoes what `run` did to the process. */
   #release: (() => void)[] = [];
   /** What transports may ask of the reactor, and nobody else. */
@@ -232,14 +250,24 @@ export class ReactorBase implements IReactorCore, IReactorTime, IReactorThreads,
 
   /**
    * Marks the reactor as running, keeps the process alive, and returns a Deferred that fires after shutdown. It cannot
-   * block, so the statements after it run at once. SIGINT and SIGTERM (SIGBREAK too on Windows) stop the reactor.
-   * A reactor that has stopped may run again.
+   * block, so the statements after it run at once. SIGINT and SIGTERM (SIGBREAK too on Windows) stop the reactor; one
+   * that comes when it has been stopping for a second ends the process. A reactor that has stopped may run again.
    *
    * @throws ReactorAlreadyRunning
+   * @throws RangeError for times that cannot be
    */
-  run(options: { installSignalHandlers?: boolean } = {}): Deferred<void> {
+  run(options: RunOptions = {}): Deferred<void> {
     if (this.#state !== 'stopped')
       throw new ReactorAlreadyRunning('cannot run: the reactor is already running');
+    const {
+      installSignalHandlers = true,
+      shutdownTimeout = SHUTDOWN_TIMEOUT,
+      threadGrace = THREAD_GRACE,
+    } = options;
+    if (shutdownTimeout !== null) checkDelay(shutdownTimeout, 'shutdownTimeout');
+    if (threadGrace !== null) checkDelay(threadGrace, 'threadGrace');
+    this.#limits = { shutdown: shutdownTimeout, threads: threadGrace };
+    this.#handlesSignals = installSignalHandlers;
     this.#state = 'starting';
     this.exitSignal = undefined;
     const stopped = new Deferred<void>();
@@ -248,22 +276,24 @@ export class ReactorBase implements IReactorCore, IReactorTime, IReactorThreads,
       this.body().keepAlive(),
       observeUnhandledFailures((unhandled) => this.events.emit('unhandledFailure', unhandled)),
     ];
-    if (options.installSignalHandlers !== false) {
+    if (installSignalHandlers) {
       for (const name of STOP_SIGNALS)
         this.#release.push(this.body().onSignal(name, () => this.#signalled(name)));
     }
-    void this.#triggers.fire('startup', () => {
-      if (this.#stopped !== stopped) return false; // it has crashed meanwhile
-      if (this.#state === 'starting') this.#state = 'running';
-      this.#observed(() => this.events.emit('startup'));
-      return true;
+    void this.#triggers.fire('startup', {
+      own: () => {
+        if (this.#stopped !== stopped) return false; // it has crashed meanwhile
+        if (this.#state === 'starting') this.#state = 'running';
+        this.#observed(() => this.events.emit('startup'));
+        return true;
+      },
     });
     return stopped;
   }
 
   /**
-   * Fires the shutdown event at the end of this turn: its `before` triggers may take their time; then every connection
-   * is lost with ConnectionLost and every port closed.
+   * Fires the shutdown event at the end of this turn: its `before` triggers may take their time, as much as `run` was
+   * told; then every connection is lost with ConnectionLost and every port closed; then threads may end what they do.
    *
    * @throws ReactorNotRunning
    */
@@ -275,25 +305,65 @@ export class ReactorBase implements IReactorCore, IReactorTime, IReactorThreads,
     }
     this.#state = 'stopping';
     const stopped = this.#stopped;
+    const { shutdown: timeout, threads: grace } = this.#limits;
+    const shutdown = new Shutdown(
+      this,
+      this.#handlesSignals ? (name) => this.#endProcess(name) : undefined,
+    );
+    this.#shutdown = shutdown;
     // If it crashes meanwhile, what is left of this stop must not touch a later run.
     const crashed = () => this.#stopped !== stopped;
     this.home.soon(() => {
       if (crashed()) return;
-      const down = this.#triggers.fire('shutdown', () => {
-        if (crashed()) return false;
-        this.#disconnectAll();
-        this.#observed(() => this.events.emit('shutdown'));
-        return true;
+      const down = this.#triggers.fire('shutdown', {
+        wait: (things) => shutdown.wait(things, timeout),
+        own: () => {
+          if (crashed()) return false;
+          this.#disconnectAll();
+          this.#observed(() => this.events.emit('shutdown'));
+          return true;
+        },
+        between: () => this.#stopThreads(shutdown, grace),
       });
       down.addCallback(() => {
         // What a connectionLost has asked for in its last turn is still done.
         this.home.soon(() => {
           if (crashed()) return;
+          const late = this.#open.size > 0;
           this.#disconnectAll(); // what was opened since
-          this.#halt();
+          if (!late) this.#halt();
+          // What was refused to these is told in the next turn, by a reactor that is still stopping.
+          else this.home.soon(() => crashed() || this.#halt());
         });
       });
     });
+  }
+
+  /** Waits for what threads still do; then they are ended, and what they did has failed. */
+  #stopThreads(shutdown: Shutdown, grace: Seconds | null): Deferred<void> | undefined {
+    const pool = this.#threadPool;
+    if (pool === undefined) return undefined;
+    const work = pool.unfinished;
+    const more = work.length > MOST_NAMED ? ` and ${work.length - MOST_NAMED} more` : '';
+    const what =
+      work.length === 0
+        ? 'the ends of threads'
+        : `work in threads: ${work.slice(0, MOST_NAMED).join(', ')}${more}`;
+    let late = false;
+    const giveUp = (): void => {
+      late = true;
+    };
+    return shutdown.wait([{ what, deferred: pool.stop(), giveUp }], grace).addCallback(() => {
+      if (!late) return undefined;
+      const deferred = pool.stop({ abort: true });
+      return shutdown.wait([{ what: 'the ends of threads', deferred, giveUp() {} }], THREADS_END);
+    });
+  }
+
+  /** A second signal: the shutdown hangs, and the process ends. A body that is no process of its own just stops. */
+  #endProcess(name: string): void {
+    this.body().exit?.(128 + (constants.signals as Readonly<Record<string, number>>)[name]!);
+    if (this.#hasBegun()) this.crash();
   }
 
   /**
@@ -314,11 +384,15 @@ export class ReactorBase implements IReactorCore, IReactorTime, IReactorThreads,
   #halt(): void {
     this.#state = 'stopped';
     this.home.cut = undefined;
+    this.#shutdown?.over();
+    this.#shutdown = undefined;
+    if (this.#threadPool?.started === false) this.#threadPool = undefined;
     const [stopped, releases] = [this.#stopped, this.#release];
     this.#stopped = undefined;
     this.#release = [];
     // A call that still waits is made if the process lives on, but is no reason for it to.
-    this.#alarm?.clear();
+    if (this.#alarm?.unref === undefined) this.#alarm?.clear();
+    else this.#alarm.unref();
     stopped?.callback();
     reportUnhandledFailures();
     for (const release of releases) release();
@@ -339,11 +413,12 @@ export class ReactorBase implements IReactorCore, IReactorTime, IReactorThreads,
     if (this.#signals.has(name)) return;
     if (this.#state === 'stopping') {
       log.info('{name} received while stopping already', { name });
-      return;
+    } else {
+      log.info('{name} received, stopping', { name });
+      this.exitSignal = name;
+      this.stop();
     }
-    log.info('{name} received, stopping', { name });
-    this.exitSignal = name;
-    this.stop();
+    this.#shutdown?.signalled(name);
   }
 
   #disconnectAll(): void {
@@ -358,9 +433,8 @@ export class ReactorBase implements IReactorCore, IReactorTime, IReactorThreads,
     fn: (...args: A) => unknown,
     ...args: A
   ): TriggerID {
-    return this.#triggers.add(phase, eventType, () =>
-      this.#call(`the trigger ${phase} ${eventType}`, fn, args),
-    );
+    const call = () => this.#call(`the trigger ${phase} ${eventType}`, fn, args);
+    return this.#triggers.add(phase, eventType, call, nameOfFunction(fn));
   }
 
   removeSystemEventTrigger(id: TriggerID): void {
@@ -416,12 +490,9 @@ export class ReactorBase implements IReactorCore, IReactorTime, IReactorThreads,
 
   getThreadPool(): ThreadPool {
     if (this.#threadPool === undefined) {
-      const pool = new ThreadPool({ reactor: this });
-      this.#threadPool = pool;
-      this.addSystemEventTrigger('during', 'shutdown', () => {
-        this.#threadPool = undefined;
-        return pool.stop();
-      });
+      this.#threadPool = new ThreadPool({ reactor: this });
+      // Too late: all that is asked of it fails at once.
+      if (this.home.cut !== undefined) void this.#threadPool.stop();
     }
     return this.#threadPool;
   }

@@ -9,6 +9,7 @@ import { serverFromString } from './endpoint-strings.ts';
 import { CancelledError } from './errors.ts';
 import type { Failure } from './failure.ts';
 import type {
+  IDelayedCall,
   IListeningPort,
   IProtocolFactory,
   IReactorTime,
@@ -19,10 +20,17 @@ import type {
 import { Logger } from './log.ts';
 import { fail, maybeDeferred, succeed } from './maybe.ts';
 import { reactor } from './reactor.ts';
+import { cancelQuietly } from './shutdown.ts';
 import { LoopingCall } from './task.ts';
 import { checkDelay } from './time.ts';
 
 const log = new Logger('plait.service');
+
+/** Seconds that one thing has to end, by default. */
+export const GRACE: Seconds = 30;
+
+/** Seconds that the parts of a set have, by default: longer than what is one thing. */
+const PARTS_GRACE: Seconds = 45;
 
 /**
  * A part of a program. Override `startService` and `stopService`, and call those of this class from there. Twisted:
@@ -137,6 +145,13 @@ function isWithin(part: Service | undefined, whole: Service): boolean {
  * program.stopService();
  */
 export class MultiService extends Service implements Iterable<Service> {
+  /** Whose time it goes by when it stops. Default: the process's reactor. */
+  clock: IReactorTime = reactor;
+  /**
+   * Seconds that `stopService` waits for the parts; those that have not stopped by then are named in the log, and not
+   * waited for any more. Null for any number. Default: 45.
+   */
+  grace: Seconds | null = PARTS_GRACE;
   readonly #services: Service[] = [];
 
   /** The parts, in order. */
@@ -199,24 +214,52 @@ export class MultiService extends Service implements Iterable<Service> {
     for (const service of this) service.startService();
   }
 
-  /** Stops the parts, the last one first, and fires when all have stopped. What one of them fails with is logged. */
+  /**
+   * Stops the parts, the last one first, and fires when all have stopped, or their `grace` is over. What one of them
+   * fails with is logged.
+   */
   override stopService(): Deferred<void> {
     const all = new Deferred<void>();
-    let missing = 1;
-    const one = (): void => {
-      if (--missing === 0) all.callback();
+    const left = new Set<Service>([...this].reverse());
+    let timer: IDelayedCall | undefined;
+    let begun = false;
+    const endIfDone = (): void => {
+      if (!begun || left.size > 0 || all.called) return;
+      if (timer?.active() === true) timer.cancel();
+      all.callback();
     };
-    for (const service of [...this].reverse()) {
-      missing++;
+    for (const service of left) {
       stopped(service)
         .addErrback((failure) => {
           log.failure('a service could not be stopped', failure);
         })
-        .addCallback(one);
+        .addCallback(() => {
+          left.delete(service);
+          endIfDone();
+        });
     }
-    super.stopService().addCallback(one);
+    super.stopService().addCallback(() => {
+      begun = true;
+      endIfDone();
+    });
+    const { grace } = this;
+    if (left.size > 0 && grace !== null) {
+      timer = this.clock.callLater(grace, () => {
+        log.warn('not stopped in {grace} seconds, and not waited for any more: {services}', {
+          grace,
+          services: [...left].map(nameOf).join(', '),
+        });
+        left.clear();
+        endIfDone();
+      });
+    }
     return all;
   }
+}
+
+function nameOf(service: Service): string {
+  const { name } = service;
+  return name === undefined ? service.constructor.name : `${service.constructor.name} ${name}`;
 }
 
 /**
@@ -226,10 +269,19 @@ export class MultiService extends Service implements Iterable<Service> {
 export class TimerService<A extends unknown[] = unknown[]> extends Service {
   /** Whose time it goes by; to be set before it is started. Default: the process's reactor. */
   clock: IReactorTime = reactor;
+  /**
+   * Seconds that `stopService` waits for a call that is going on; then that is cancelled, and it has stopped. Null for any
+   * number. Default: 30.
+   */
+  grace: Seconds | null = GRACE;
   readonly #step: Seconds;
   readonly #fn: (...args: A) => unknown;
   readonly #args: A;
-  #loop: LoopingCall<A> | undefined;
+  #loop: LoopingCall<[]> | undefined;
+  /** The call that is going on, or was made last. */
+  #call: Deferred<unknown> | undefined;
+  /** Ends the wait for a call that does not end. */
+  #deadline: IDelayedCall | undefined;
   /** Those who wait for the call that is going on. */
   #stops: Deferred<void>[] = [];
 
@@ -252,24 +304,30 @@ export class TimerService<A extends unknown[] = unknown[]> extends Service {
   }
 
   #begin(): void {
-    const loop = new LoopingCall(this.#fn, ...this.#args);
+    const loop = new LoopingCall(() => (this.#call = maybeDeferred(this.#fn, ...this.#args)));
     loop.clock = this.clock;
     this.#loop = loop;
     loop
       .start(this.#step)
       .addErrback((failure) => {
-        log.failure('a timer service has failed', failure);
+        if (this.#loop === loop) log.failure('a timer service has failed', failure);
         return undefined;
       })
       .addCallback((ended) => {
-        this.#loop = undefined;
-        for (const stop of this.#stops.splice(0)) stop.callback();
         // Unless it has failed, it was stopped, and may have been started again.
-        if (ended !== undefined && this.running) this.#begin();
+        if (this.#loop === loop) this.#ended(ended !== undefined);
       });
   }
 
-  /** Fires when the call that is going on is over. */
+  #ended(mayBegin: boolean): void {
+    this.#loop = this.#call = undefined;
+    if (this.#deadline?.active() === true) this.#deadline.cancel();
+    this.#deadline = undefined;
+    for (const stop of this.#stops.splice(0)) stop.callback();
+    if (mayBegin && this.running && this.#loop === undefined) this.#begin();
+  }
+
+  /** Fires when the call that is going on is over, or its `grace` is. */
   override stopService(): Deferred<void> {
     const loop = this.#loop;
     const stop = super.stopService();
@@ -277,7 +335,19 @@ export class TimerService<A extends unknown[] = unknown[]> extends Service {
     const over = new Deferred<void>();
     this.#stops.push(over);
     if (loop.running) loop.stop();
+    const { grace } = this;
+    if (this.#loop === loop && grace !== null)
+      this.#deadline ??= this.clock.callLater(grace, () => this.#giveUp(grace));
     return over;
+  }
+
+  #giveUp(grace: Seconds): void {
+    log.warn('a call of a timer service was not over in {grace} seconds: cancelled', { grace });
+    const call = this.#call;
+    // What becomes of it is of no interest any more.
+    this.#loop = undefined;
+    if (call !== undefined) cancelQuietly(call);
+    this.#ended(true);
   }
 }
 
@@ -364,7 +434,7 @@ export class StreamServerEndpointService extends Service {
     const port = this.#port;
     this.#tried = false;
     this.#attempt = this.#port = undefined;
-    attempt?.cancel();
+    if (attempt !== undefined) cancelQuietly(attempt);
     this.#failure = undefined;
     for (const waiter of this.#waiters.splice(0)) waiter.errback(new CancelledError());
     return port === undefined ? stop : port.stopListening(this.#stop);

@@ -2,11 +2,14 @@
  * System events: functions that run before, during and after something, where those before may take their time.
  * Twisted: `_ThreePhaseEvent` of `twisted.internet.base`.
  */
+import { inspect } from 'node:util';
 import { Deferred } from './defer.ts';
+import { CancelledError } from './errors.ts';
 import type { Failure } from './failure.ts';
 import type { TriggerID, TriggerPhase } from './interfaces.ts';
 import { Logger } from './log.ts';
 import { maybeDeferred, succeed } from './maybe.ts';
+import { type Awaited, cancelQuietly } from './shutdown.ts';
 
 const log = new Logger('plait.reactor');
 
@@ -14,12 +17,46 @@ class Trigger implements TriggerID {
   readonly phase: TriggerPhase;
   readonly eventType: string;
   readonly call: () => unknown;
+  readonly name: string;
+  /** It was waited for long enough, and cancelled. */
+  givenUp = false;
 
-  constructor(phase: TriggerPhase, eventType: string, call: () => unknown) {
+  constructor(phase: TriggerPhase, eventType: string, call: () => unknown, name: string) {
     this.phase = phase;
     this.eventType = eventType;
     this.call = call;
+    this.name = name;
   }
+
+  toString(): string {
+    return `the trigger ${this.phase} ${this.eventType} ${this.name}`;
+  }
+}
+
+/** What happens besides the triggers when an event is fired. */
+export interface Course {
+  /** Called first of those during; false to let no more of them run. */
+  readonly own?: () => boolean;
+  /** Waits for what those before have returned; it may give up some of it. Default: until all have fired. */
+  readonly wait?: (things: readonly Awaited[]) => Deferred<void>;
+  /** Called after those during, and waited for before those after. */
+  readonly between?: () => Deferred<void> | undefined;
+}
+
+/** How many characters of a function's source stand for a name that it does not have. */
+const LONGEST_SOURCE = 60;
+
+/**
+ * What a trigger's function is called in messages: its name, or how it begins.
+ *
+ * @throws TypeError for what is no function
+ */
+export function nameOfFunction(fn: unknown): string {
+  if (typeof fn !== 'function')
+    throw new TypeError(`a trigger is a function, not ${inspect(fn, { depth: 0 })}`);
+  if (fn.name !== '') return fn.name;
+  const source = Function.prototype.toString.call(fn).replace(/\s+/g, ' ');
+  return source.length > LONGEST_SOURCE ? `${source.slice(0, LONGEST_SOURCE)}…` : source;
 }
 
 type Phases = Record<TriggerPhase, Trigger[]>;
@@ -29,13 +66,13 @@ export class SystemEvents {
   readonly #events = new Map<string, Phases>();
 
   /** RangeError for a phase that does not exist. */
-  add(phase: TriggerPhase, eventType: string, call: () => unknown): TriggerID {
+  add(phase: TriggerPhase, eventType: string, call: () => unknown, name: string): TriggerID {
     if (!['before', 'during', 'after'].includes(phase)) {
       throw new RangeError(
         `a trigger's phase is before, during or after, not ${JSON.stringify(phase)}`,
       );
     }
-    const trigger = new Trigger(phase, eventType, call);
+    const trigger = new Trigger(phase, eventType, call, name);
     this.#phases(eventType)[phase].push(trigger);
     return trigger;
   }
@@ -54,36 +91,37 @@ export class SystemEvents {
   /**
    * Runs the triggers: those before, then, when the Deferreds that they returned have fired, those during and after.
    * What a trigger throws is logged, and the rest run. Fires after the last.
-   *
-   * @param own called first of those during; false to let no more of them run
    */
-  fire(eventType: string, own?: () => boolean): Deferred<void> {
+  fire(eventType: string, { own, wait = all, between }: Course = {}): Deferred<void> {
     const phases = this.#phases(eventType);
-    const waitedFor: Deferred<unknown>[] = [];
-    for (
-      let trigger = phases.before.shift();
-      trigger !== undefined;
-      trigger = phases.before.shift()
-    ) {
+    const waitedFor: Awaited[] = [];
+    for (let next = phases.before.shift(); next !== undefined; next = phases.before.shift()) {
+      const trigger = next;
       const outcome = maybeDeferred(trigger.call).addErrback(logged, trigger);
-      if (!outcome.called || outcome.waitingOn !== undefined || outcome.paused > 0)
-        waitedFor.push(outcome);
+      if (outcome.called && outcome.waitingOn === undefined && outcome.paused === 0) continue;
+      waitedFor.push({
+        what: trigger.toString(),
+        deferred: outcome,
+        giveUp() {
+          trigger.givenUp = true;
+          cancelQuietly(outcome);
+        },
+      });
     }
-    return all(waitedFor).addCallback(() => {
-      if (own?.() === false) return;
-      for (const phase of ['during', 'after'] as const) {
-        for (
-          let trigger = phases[phase].shift();
-          trigger !== undefined;
-          trigger = phases[phase].shift()
-        ) {
-          void maybeDeferred(trigger.call).addErrback(logged, trigger);
-        }
-      }
-      // Those that were added meanwhile, and too late, wait for the next time.
-      const left = Object.values(this.#phases(eventType));
-      if (left.every((triggers) => triggers.length === 0)) this.#events.delete(eventType);
-    });
+    return wait(waitedFor)
+      .addCallback(() => {
+        if (own?.() === false) return false;
+        runAll(phases.during);
+        const waiting = between?.();
+        return waiting === undefined ? true : waiting.addCallback(() => true);
+      })
+      .addCallback((goesOn) => {
+        if (!goesOn) return;
+        runAll(phases.after);
+        // Those that were added meanwhile, and too late, wait for the next time.
+        const left = Object.values(this.#phases(eventType));
+        if (left.every((triggers) => triggers.length === 0)) this.#events.delete(eventType);
+      });
   }
 
   #phases(eventType: string): Phases {
@@ -96,16 +134,23 @@ export class SystemEvents {
   }
 }
 
-function logged(failure: Failure, { phase, eventType }: TriggerID): void {
+function runAll(triggers: Trigger[]): void {
+  for (let trigger = triggers.shift(); trigger !== undefined; trigger = triggers.shift())
+    void maybeDeferred(trigger.call).addErrback(logged, trigger);
+}
+
+function logged(failure: Failure, trigger: Trigger): void {
+  if (trigger.givenUp && failure.check(CancelledError) !== undefined) return;
+  const { phase, eventType } = trigger;
   log.emit('critical', 'a trigger {phase} {eventType} failed', { failure, phase, eventType });
 }
 
 /** Fires when all have; none of them fails. */
-function all(deferreds: readonly Deferred<unknown>[]): Deferred<void> {
-  if (deferreds.length === 0) return succeed();
+function all(things: readonly Awaited[]): Deferred<void> {
+  if (things.length === 0) return succeed();
   const done = new Deferred<void>();
-  let missing = deferreds.length;
-  for (const deferred of deferreds) {
+  let missing = things.length;
+  for (const { deferred } of things) {
     deferred.addBoth((result) => {
       if (--missing === 0) done.callback();
       return result;

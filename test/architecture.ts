@@ -54,6 +54,7 @@ export const FLOORS: readonly (readonly string[])[] = [
     'queues',
     'server-names',
     'signals',
+    'shutdown',
     'slow-callbacks',
     'ssl',
     'threads/',

@@ -21,6 +21,8 @@ export interface Child {
   readonly process: ChildProcess;
   /** Resolves when it has printed the line; rejects if it ends without. */
   line(text: string): Promise<void>;
+  /** Resolves when what it has said on stderr matches; rejects if it ends without. */
+  errorLine(pattern: RegExp): Promise<void>;
   readonly ended: Promise<Ended>;
 }
 
@@ -44,6 +46,11 @@ export function start(t: Test, program: string): Child {
   return {
     process: child,
     ended,
+    async errorLine(pattern) {
+      while (!pattern.test(stderr) && child.stderr.readable)
+        await Promise.race([once(child.stderr, 'data'), ended]);
+      if (!pattern.test(stderr)) throw new Error(`not said: ${String(pattern)}; but ${stderr}`);
+    },
     async line(text) {
       const there = () => stdout.split('\n').slice(0, -1).includes(text);
       while (!there() && child.stdout.readable) {

@@ -23,12 +23,28 @@ export interface TriggerID {
   readonly eventType: string;
 }
 
+/** Options of `run`. */
+export interface RunOptions {
+  /** False to leave SIGINT, SIGTERM and SIGBREAK alone, which otherwise stop the reactor. Default: true. */
+  readonly installSignalHandlers?: boolean;
+  /**
+   * Seconds that a shutdown waits for what its `before` triggers have returned; then that is cancelled, which is logged,
+   * and the shutdown goes on. Null for any number. Default: 60.
+   */
+  readonly shutdownTimeout?: Seconds | null;
+  /**
+   * Seconds that a shutdown waits for what the reactor's threads still do; then they are ended, which is logged, and what
+   * they did fails with ThreadPoolStopped. Null for any number. Default: 30.
+   */
+  readonly threadGrace?: Seconds | null;
+}
+
 /** Starting and stopping. */
 export interface IReactorCore {
   /** True between the startup triggers and the shutdown. */
   readonly running: boolean;
   /** Starts; the Deferred fires after shutdown. */
-  run(options?: { installSignalHandlers?: boolean }): Deferred<void>;
+  run(options?: RunOptions): Deferred<void>;
   /** Shuts down at the end of this turn; throws ReactorNotRunning. */
   stop(): void;
   /** Stops at once, without the shutdown triggers. */

@@ -222,6 +222,8 @@ export interface Alarm {
   set(time: Seconds): void;
   /** Keeps the process alive no longer; whether it still wakes does not matter. */
   clear(): void;
+  /** Keeps the process alive no longer, and wakes if it lives on all the same. Without it, `clear` is called. */
+  unref?(): void;
 }
 
 /** A body: everything that plait asks of the operating system. */
@@ -237,6 +239,8 @@ export interface IO {
   keepAlive(): () => void;
   /** Calls `fn` on each signal `name` until the function returned is called. */
   onSignal(name: string, fn: () => void): () => void;
+  /** Ends the process at once; a body whose process is not its own has no such thing. */
+  exit?(code: number): void;
   listen(target: ListenTarget, events: ListenerEvents): WireListener;
   connect(target: ConnectTarget, events: ConnectEvents): Attempt;
   /**

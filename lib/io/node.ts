@@ -66,6 +66,10 @@ class NodeAlarm implements Alarm {
     this.#immediate?.unref();
   }
 
+  unref(): void {
+    this.clear();
+  }
+
   readonly #fire = (): void => {
     clearTimeout(this.#timer);
     this.#timer = undefined;
@@ -104,6 +108,10 @@ export class NodeIO implements IO {
     return () => {
       process.off(name, fn);
     };
+  }
+
+  exit(code: number): void {
+    process.exit(code);
   }
 
   spawn(target: SpawnTarget, events: SpawnEvents): SpawnedProcess {

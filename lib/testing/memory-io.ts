@@ -151,6 +151,7 @@ export class MemoryIO implements IO {
     return {
       set: (time) => (this.#due = time),
       clear: () => (this.#due = Infinity),
+      unref: () => {},
     };
   }
 

@@ -25,6 +25,7 @@ import type {
   ListenUDPOptions,
   ListenUNIXOptions,
   Seconds,
+  RunOptions,
   SpawnProcessOptions,
   TriggerID,
   TriggerPhase,
@@ -32,6 +33,7 @@ import type {
 import { Reactor } from '../reactor.ts';
 import { checkDelay } from '../time.ts';
 import type { ITLSContextFactory } from '../tls-settings.ts';
+import { nameOfFunction } from '../triggers.ts';
 import type { AccumulatingProtocol } from './accumulating-protocol.ts';
 import type { MemoryDatagramSocket } from './memory-datagrams.ts';
 import { MemoryIO, type MemoryProcess } from './memory-io.ts';
@@ -188,7 +190,7 @@ export class MemoryReactor extends Reactor {
   // ── Starting and stopping ────────────────────────────────────────────────────────────────────────────────────────
 
   /** Twisted's stops again at once; this one runs until it is told to stop. No signal is handled. */
-  override run(options: { installSignalHandlers?: boolean } = {}): Deferred<void> {
+  override run(options: RunOptions = {}): Deferred<void> {
     const stopped = super.run(options);
     this.hasRun = true;
     return stopped;
@@ -207,10 +209,12 @@ export class MemoryReactor extends Reactor {
     ...args: A
   ): TriggerID {
     const record: { id?: TriggerID } = {};
-    const id = super.addSystemEventTrigger(phase, eventType, () => {
+    const call = () => {
       this.#forget(record.id);
       return fn(...args);
-    });
+    };
+    Object.defineProperty(call, 'name', { value: nameOfFunction(fn) });
+    const id = super.addSystemEventTrigger(phase, eventType, call);
     record.id = id;
     this.triggers.push(Object.assign(id, { fn, args }));
     return id;

@@ -130,6 +130,11 @@ export class ThreadPool {
     return this.#waiting.size;
   }
 
+  /** The names of what was asked for and is not done. */
+  get unfinished(): readonly string[] {
+    return [...this.#given.values(), ...this.#waiting.values()].map(({ name }) => name);
+  }
+
   // ── Work ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
   /**

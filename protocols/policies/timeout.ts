@@ -15,6 +15,9 @@ import {
 } from 'plait';
 import { ProtocolWrapper, WrappingFactory } from './wrapping.ts';
 
+/** As that of Twisted's HTTP server. */
+const ABORT_TIMEOUT: Seconds = 15;
+
 /** What {@link TimeoutMixin} adds to a protocol. */
 export interface Timeout {
   /** Whose time it goes by; to be set before `setTimeout`. Default: the process's reactor. */
@@ -31,7 +34,12 @@ export interface Timeout {
   setTimeout(period: Seconds | null): Seconds | null;
   /** Something has happened: the time begins anew. Does nothing if none is set. */
   resetTimeout(): void;
-  /** The time has passed. Closes the connection; override it to do otherwise. */
+  /**
+   * Seconds that closing has once the time has passed: a peer that does not take what was written is cut off then. Null
+   * for any number. Default: 15.
+   */
+  abortTimeout: Seconds | null;
+  /** The time has passed. Closes the connection, within `abortTimeout`; override it to do otherwise. */
   timeoutConnection(): void;
 }
 
@@ -69,8 +77,10 @@ export type TimeoutClass = abstract new (...args: any[]) => Timeout;
 export function TimeoutMixin<B extends ProtocolBase>(Base: B): B & TimeoutClass {
   abstract class WithTimeout extends Base implements Timeout {
     clock: IReactorTime = reactor;
+    abortTimeout: Seconds | null = ABORT_TIMEOUT;
     #timeOut: Seconds | null = null;
     #call: IDelayedCall | undefined;
+    #abort: IDelayedCall | undefined;
     #lost = false;
 
     get timeOut(): Seconds | null {
@@ -95,6 +105,11 @@ export function TimeoutMixin<B extends ProtocolBase>(Base: B): B & TimeoutClass 
 
     timeoutConnection(): void {
       this.transport.loseConnection();
+      if (this.abortTimeout === null || this.#lost) return;
+      this.#abort ??= this.clock.callLater(this.abortTimeout, () => {
+        this.#abort = undefined;
+        this.transport.abortConnection();
+      });
     }
 
     override makeConnection(transport: ITransport): void {
@@ -105,6 +120,8 @@ export function TimeoutMixin<B extends ProtocolBase>(Base: B): B & TimeoutClass 
     override connectionLost(reason: Failure): void {
       this.#lost = true;
       this.#off();
+      if (this.#abort?.active() === true) this.#abort.cancel();
+      this.#abort = undefined;
       super.connectionLost(reason);
     }
 

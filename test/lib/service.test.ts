@@ -896,6 +896,7 @@ t.test('an endpoint that answers at once, or that throws, is as good as any', (t
   stopper.startService();
   t.equal(transport.disconnecting, true, 'stopped while it dials');
   assertNoResult(stopped ?? succeed());
+  client.connectionLost(new Failure(new ConnectionDone()));
 
   const thrower: IStreamClientEndpoint = {
     connect() {

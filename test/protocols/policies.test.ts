@@ -107,7 +107,27 @@ t.test('a protocol with a timeout hangs up when nothing has reset it in time', (
   t.equal(protocol.timeouts, 1);
   t.equal(protocol.timeOut, null, 'it has passed, and is not set any more');
   protocol.resetTimeout();
+  protocol.connectionLost(new Failure(new ConnectionDone()));
   t.same(clock.getDelayedCalls(), []);
+  t.end();
+});
+
+t.test('FND-02: a connection that does not close when its time has passed is cut off', (t) => {
+  const { clock, protocol, transport } = patient();
+  protocol.setTimeout(10);
+  clock.advance(10);
+  protocol.timeoutConnection();
+  clock.advance(14.9);
+  t.equal(transport.aborting, false);
+  clock.advance(0.1);
+  t.equal(transport.aborting, true);
+  t.same(clock.getDelayedCalls(), []);
+
+  const slow = patient();
+  slow.protocol.abortTimeout = null;
+  slow.protocol.setTimeout(10);
+  slow.clock.advance(10);
+  t.same(slow.clock.getDelayedCalls(), [], 'unless it may take any time');
   t.end();
 });
 

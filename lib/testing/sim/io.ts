@@ -212,6 +212,9 @@ class SimAlarm implements Alarm {
   clear(): void {
     this.#event?.cancel();
   }
+
+  /** A simulated process lives on. */
+  unref(): void {}
 }
 
 /** What a simulated machine offers to a reactor. */

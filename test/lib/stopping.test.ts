@@ -1,0 +1,451 @@
+/**
+ * Stopping always ends: reactors, services and threads, whatever a trigger, a peer, a canceller or a thread does.
+ */
+import {
+  ClientService,
+  Deferred,
+  deferLater,
+  deferToThreadPool,
+  Factory,
+  globalLogPublisher,
+  type IProtocolFactory,
+  type IStreamClientEndpoint,
+  type LogEvent,
+  formatEvent,
+  MultiService,
+  Protocol,
+  Reactor,
+  ReconnectingClientFactory,
+  Service,
+  succeed,
+  ThreadPoolStopped,
+  TimerService,
+  TCP4ClientEndpoint,
+} from 'plait';
+import {
+  assertNoResult,
+  Clock,
+  flushLoggedErrors,
+  MemoryReactorClock,
+  Simulation,
+  StringTransport,
+  successResultOf,
+} from 'plait/testing';
+import { start } from '../child.ts';
+import t, { type Test } from '../fixture.ts';
+
+/** What is logged at the level of warnings until the test ends, as text. */
+function warnings(t: Test): string[] {
+  const seen: string[] = [];
+  const note = (event: LogEvent) => {
+    if (event.level === 'warn') seen.push(formatEvent(event));
+  };
+  globalLogPublisher.addObserver(note);
+  t.teardown(() => globalLogPublisher.removeObserver(note));
+  return seen;
+}
+
+/** Fires never, not even when it is cancelled. */
+const deaf = () => new Deferred<void>().addBoth(() => new Deferred<void>(() => {}));
+
+// ── Reactors ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+t.test('FND-02: a shutdown ends, whatever its triggers wait for', async (t) => {
+  const seen = warnings(t);
+  const reactor = new MemoryReactorClock();
+  const cancelled: string[] = [];
+  reactor.addSystemEventTrigger('before', 'shutdown', function idle() {
+    return new Deferred<void>(() => cancelled.push('idle'));
+  });
+  reactor.addSystemEventTrigger('before', 'shutdown', () => deferLater(reactor, 59));
+  reactor.addSystemEventTrigger(
+    'before',
+    'shutdown',
+    () =>
+      new Deferred<void>(() => {
+        throw new RangeError('7 is too many');
+      }),
+  );
+  const after: string[] = [];
+  reactor.addSystemEventTrigger('after', 'shutdown', () => after.push('after'));
+  const stopped = reactor.run();
+  reactor.stop();
+  reactor.flush();
+  reactor.advance(59.9);
+  assertNoResult(stopped);
+  t.same(after, []);
+  reactor.advance(0.2);
+  successResultOf(stopped);
+  t.same(cancelled, ['idle']);
+  t.same(after, ['after']);
+  t.same(reactor.getDelayedCalls(), []);
+  t.match(seen, [
+    /^still stopping after 1 second, waiting for the trigger before shutdown idle, the trigger before shutdown \(\) => deferLater\(reactor, 59\), .* another signal ends the process$/,
+    /^the trigger before shutdown idle, .* not over after 60 seconds: given up$/,
+  ]);
+  t.equal(flushLoggedErrors(RangeError).length, 1, 'what the canceller threw is logged');
+});
+
+t.test('FND-02: how long a shutdown may take is an option', async (t) => {
+  const reactor = new MemoryReactorClock();
+  const trigger = () => reactor.addSystemEventTrigger('before', 'shutdown', deaf);
+  trigger();
+  const stopped = reactor.run({ shutdownTimeout: 0.5, installSignalHandlers: false });
+  reactor.stop();
+  reactor.flush();
+  reactor.advance(0.4);
+  assertNoResult(stopped);
+  reactor.advance(0.1);
+  successResultOf(stopped);
+
+  trigger();
+  const patient = reactor.run({ shutdownTimeout: null, installSignalHandlers: false });
+  reactor.stop();
+  reactor.flush();
+  reactor.advance(100_000);
+  assertNoResult(patient);
+  reactor.crash();
+  successResultOf(patient);
+  t.same(reactor.getDelayedCalls(), []);
+  t.throws(() => reactor.run({ shutdownTimeout: -1 }), RangeError);
+  t.throws(() => reactor.run({ threadGrace: NaN }), RangeError);
+  t.equal(reactor.running, false);
+});
+
+t.test('FND-02: a trigger without a name is called by how it begins', async (t) => {
+  const seen = warnings(t);
+  const reactor = new MemoryReactorClock();
+  reactor.addSystemEventTrigger('before', 'shutdown', () =>
+    deferLater(reactor, 2).addCallback(() => 'a long story that is told from beginning to end'),
+  );
+  reactor.run();
+  reactor.stop();
+  reactor.flush();
+  reactor.advance(1);
+  reactor.advance(1);
+  t.match(seen, [/trigger before shutdown \(\) => deferLater\(.{40,50}…; another signal/]);
+  t.throws(() => reactor.addSystemEventTrigger('before', 'shutdown', 'tidy' as never), {
+    name: 'TypeError',
+    message: "a trigger is a function, not 'tidy'",
+  });
+});
+
+t.test('FND-1H: after a second a line says what is waited for, and how to end it', async (t) => {
+  const seen = warnings(t);
+  const sim = new Simulation();
+  const host = sim.host('server');
+  const { reactor } = host;
+  const stuck = function stuck() {
+    return new Deferred<void>();
+  };
+  const begin = () => {
+    reactor.addSystemEventTrigger('before', 'shutdown', stuck);
+    return reactor.run();
+  };
+  const stopped = begin();
+  host.signal('SIGINT');
+  host.signal('SIGINT'); // as npm does it
+  sim.advance(0.9);
+  t.same(seen, []);
+  sim.advance(0.2);
+  t.same(seen.splice(0), [
+    'still stopping after 1 second, waiting for the trigger before shutdown stuck; another signal ends the process',
+  ]);
+  assertNoResult(stopped);
+  host.signal('SIGTERM');
+  sim.advance(0);
+  successResultOf(stopped);
+  t.equal(reactor.exitSignal, 'SIGINT');
+  t.match(seen.splice(0), [
+    /^SIGTERM received again while stopping: ending at once, without the t/,
+  ]);
+
+  const impatient = begin();
+  host.signal('SIGINT');
+  sim.advance(0.5);
+  host.signal('SIGINT');
+  sim.advance(0.4);
+  assertNoResult(impatient);
+  sim.advance(0.2);
+  successResultOf(impatient);
+  t.equal(seen.splice(0).length, 2, 'who has asked twice need not ask again');
+
+  const asked = begin();
+  reactor.stop();
+  sim.advance(2);
+  t.equal(seen.length, 1);
+  host.signal('SIGINT');
+  sim.advance(0);
+  successResultOf(asked);
+  t.same(reactor.getDelayedCalls(), []);
+});
+
+t.test('FND-02, FND-1H: a second signal ends the process', async (t) => {
+  const child = start(
+    t,
+    `
+    import { Deferred, react, reactor } from 'plait';
+    react(() => {
+      console.log('ready');
+      return new Deferred(() => {}).addBoth(function stuck() { return new Promise(() => {}); });
+    });
+    process.on('exit', (code) => console.log('exit', code));
+    `,
+  );
+  await child.line('ready');
+  child.process.kill('SIGTERM');
+  await child.errorLine(/another signal ends the process/);
+  child.process.kill('SIGINT');
+  const { code, stdout, stderr } = await child.ended;
+  t.equal(code, 130);
+  t.match(stdout, /exit 130/);
+  t.match(stderr, /still stopping after 1 second, waiting for the trigger before shutdown/);
+});
+
+t.test('FND-02: what connects again and again does not keep a reactor from stopping', async (t) => {
+  const reactor = new Reactor();
+  const factory = new ReconnectingClientFactory();
+  factory.protocol = Protocol;
+  factory.clock = reactor;
+  class Server extends Protocol {
+    override connectionLost() {
+      reactor.connectTCP('127.0.0.1', port.getHost().port, factory);
+    }
+  }
+  const port = reactor.listenTCP(0, Factory.forProtocol(Server), { interface: '127.0.0.1' }) as {
+    ready: Deferred<unknown>;
+    getHost(): { port: number };
+  };
+  const stopped = reactor.run({ installSignalHandlers: false });
+  await port.ready;
+  await new TCP4ClientEndpoint(reactor, '127.0.0.1', port.getHost().port).connect(
+    Factory.forProtocol(Protocol),
+  );
+  reactor.stop();
+  await stopped;
+  factory.stopTrying();
+});
+
+// ── Threads ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+t.test('FND-1G: a reactor that stops waits for what its threads do', async (t) => {
+  const reactor = new Reactor();
+  const seen: unknown[] = [];
+  reactor.addSystemEventTrigger('after', 'shutdown', () => seen.push('after'));
+  const stopped = reactor.run({ installSignalHandlers: false });
+  const slow = (milliseconds: number) => {
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, milliseconds);
+    return 'done';
+  };
+  const work = deferToThreadPool(reactor, reactor.getThreadPool(), slow, 300);
+  work.addCallback((value) => {
+    seen.push(value);
+    // What is asked for too late fails at once.
+    return deferToThreadPool(reactor, reactor.getThreadPool(), slow, 1).addErrback((failure) => {
+      seen.push(failure.trap(ThreadPoolStopped).message);
+    });
+  });
+  reactor.stop();
+  await stopped;
+  t.same(seen, ['done', 'the pool of threads plait is stopped', 'after']);
+  t.equal(await deferToThreadPool(reactor, reactor.getThreadPool(), slow, 1), 'done');
+  await reactor.getThreadPool().stop();
+});
+
+t.test('FND-1G: threads that do not end are ended, and their work has failed', async (t) => {
+  const seen = warnings(t);
+  const reactor = new Reactor();
+  const stopped = reactor.run({ installSignalHandlers: false, threadGrace: 0.05 });
+  const forever = () => {
+    for (;;);
+  };
+  const works = Array.from({ length: 7 }, () =>
+    deferToThreadPool(reactor, reactor.getThreadPool(), forever),
+  );
+  const outcomes: string[] = [];
+  for (const work of works)
+    work.addErrback((failure) => outcomes.push(failure.trap(ThreadPoolStopped).name));
+  reactor.stop();
+  await stopped;
+  t.same(outcomes, Array(7).fill('ThreadPoolStopped'), 'before run is over');
+  t.same(seen, [
+    `work in threads: ${Array(5).fill('a function').join(', ')} and 2 more not over after 0.05 seconds: given up`,
+  ]);
+  t.equal(reactor.getThreadPool().threads, 0);
+});
+
+t.test('FND-1G: a thread that is asked for while the reactor stops is refused', async (t) => {
+  const reactor = new Reactor();
+  const refused: unknown[] = [];
+  reactor.addSystemEventTrigger('during', 'shutdown', () => {
+    try {
+      reactor.callInThread(() => {});
+    } catch (error) {
+      refused.push(error);
+    }
+  });
+  const stopped = reactor.run({ installSignalHandlers: false });
+  reactor.stop();
+  await stopped;
+  t.match(refused, [{ name: 'ThreadPoolStopped' }]);
+  t.equal(reactor.getThreadPool().started, true, 'and works again when it has stopped');
+});
+
+// ── Services ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+/** An endpoint that connects at once, over a transport that never says that it is closed. */
+function silent(transport: StringTransport): IStreamClientEndpoint {
+  return {
+    connect(factory: IProtocolFactory) {
+      const protocol = factory.buildProtocol(transport.getPeer());
+      if (protocol === null) throw new Error('refused');
+      protocol.makeConnection(transport);
+      return succeed(protocol) as never;
+    },
+  };
+}
+
+t.test('FND-02: a ClientService stops, whatever the transport says', async (t) => {
+  const seen = warnings(t);
+  const clock = new Clock();
+  const transport = new StringTransport();
+  const service = new ClientService(silent(transport), Factory.forProtocol(Protocol), { clock });
+  service.startService();
+  const [first, second] = [service.stopService(), service.stopService()];
+  t.equal(transport.disconnecting, true);
+  clock.advance(29.9);
+  t.equal(transport.aborting, false);
+  clock.advance(0.1);
+  t.equal(transport.aborting, true);
+  assertNoResult(first);
+  clock.advance(1);
+  successResultOf(first);
+  successResultOf(second);
+  successResultOf(service.stopService());
+  t.same(seen, ['a connection was not closed in 30 seconds: aborting it']);
+  t.same(clock.getDelayedCalls(), []);
+  t.throws(
+    () => new ClientService(silent(transport), Factory.forProtocol(Protocol), { grace: -1 }),
+    RangeError,
+  );
+});
+
+t.test('FND-82: a ClientService stops, whatever the cancellers do', async (t) => {
+  const clock = new Clock();
+  const throwing = <T>() =>
+    new Deferred<T>(() => {
+      throw new RangeError('7 is too many');
+    });
+  const dialing = new ClientService({ connect: throwing }, Factory.forProtocol(Protocol), {
+    clock,
+  });
+  dialing.startService();
+  successResultOf(dialing.stopService());
+  successResultOf(dialing.stopService());
+  t.equal(flushLoggedErrors(RangeError).length, 1);
+
+  const transport = new StringTransport();
+  const preparing = new ClientService(silent(transport), Factory.forProtocol(Protocol), {
+    clock,
+    grace: 2,
+    prepareConnection: deaf,
+  });
+  preparing.startService();
+  const stop = preparing.stopService();
+  clock.advance(2);
+  clock.advance(1);
+  successResultOf(stop);
+  t.same(clock.getDelayedCalls(), []);
+});
+
+t.test('FND-02: a connection that comes after its service has stopped is refused', async (t) => {
+  const clock = new Clock();
+  let factory: IProtocolFactory | undefined;
+  const endpoint: IStreamClientEndpoint = {
+    connect(given: IProtocolFactory) {
+      factory = given;
+      return deaf() as never;
+    },
+  };
+  const service = new ClientService(endpoint, Factory.forProtocol(Protocol), { clock, grace: 1 });
+  service.startService();
+  const stop = service.stopService();
+  clock.pump([1, 1]);
+  successResultOf(stop);
+  t.equal(factory?.buildProtocol(new StringTransport().getPeer()), null);
+
+  const patient = new ClientService(endpoint, Factory.forProtocol(Protocol), {
+    clock,
+    grace: null,
+  });
+  patient.startService();
+  void patient.stopService();
+  t.same(clock.getDelayedCalls(), [], 'unless it may take any time');
+});
+
+t.test('FND-02: a TimerService stops, whatever its call waits for', async (t) => {
+  const seen = warnings(t);
+  const clock = new Clock();
+  let calls = 0;
+  const service = new TimerService(1, () => {
+    calls++;
+    return calls === 1 ? deaf() : undefined;
+  });
+  service.clock = clock;
+  service.startService();
+  const [first, second] = [service.stopService(), service.stopService()];
+  clock.advance(29);
+  assertNoResult(first);
+  service.startService();
+  t.equal(calls, 1);
+  clock.advance(1);
+  successResultOf(first);
+  successResultOf(second);
+  t.equal(calls, 2, 'it goes on where it was started again');
+  successResultOf(service.stopService());
+  t.same(seen, ['a call of a timer service was not over in 30 seconds: cancelled']);
+  t.same(flushLoggedErrors(), []);
+
+  const cancelled = new TimerService(1, () => new Deferred<void>());
+  cancelled.clock = clock;
+  cancelled.grace = 2;
+  cancelled.startService();
+  const stop = cancelled.stopService();
+  clock.advance(2);
+  successResultOf(stop);
+  t.same(flushLoggedErrors(), [], 'that it was cancelled is no failure');
+  cancelled.grace = null;
+  cancelled.startService();
+  const never = cancelled.stopService();
+  clock.advance(1000);
+  assertNoResult(never);
+  t.same(clock.getDelayedCalls(), []);
+});
+
+t.test('FND-02: a MultiService stops, whatever its parts do, and names those', async (t) => {
+  const seen = warnings(t);
+  class Stuck extends Service {
+    override stopService() {
+      void super.stopService();
+      return new Deferred<void>();
+    }
+  }
+  const clock = new Clock();
+  const all = new MultiService();
+  all.clock = clock;
+  const stuck = new Stuck();
+  stuck.setName('mail');
+  all.addService(stuck);
+  all.addService(new Stuck());
+  all.addService(new Service());
+  all.startService();
+  const stop = all.stopService();
+  clock.advance(44);
+  assertNoResult(stop);
+  clock.advance(1);
+  successResultOf(stop);
+  t.same(seen, ['not stopped in 45 seconds, and not waited for any more: Stuck, Stuck mail']);
+  all.grace = null;
+  void all.stopService();
+  t.same(clock.getDelayedCalls(), []);
+});
