@@ -362,7 +362,8 @@ export class ReactorBase implements IReactorCore, IReactorTime, IReactorThreads,
 
   /** A second signal: the shutdown hangs, and the process ends. A body that is no process of its own just stops. */
   #endProcess(name: string): void {
-    this.body().exit?.(128 + (constants.signals as Readonly<Record<string, number>>)[name]!);
+    const signals = constants.signals as Readonly<Record<string, number | undefined>>;
+    this.body().exit?.(128 + (signals[name] ?? 0));
     if (this.#hasBegun()) this.crash();
   }
 

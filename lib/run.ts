@@ -6,14 +6,15 @@ import { constants } from 'node:os';
 import type { Deferred } from './defer.ts';
 import { CancelledError, ReactorNotRunning, SystemExit } from './errors.ts';
 import { Failure } from './failure.ts';
+import type { RunOptions } from './interfaces.ts';
 import { Logger } from './log.ts';
 import { maybeDeferred } from './maybe.ts';
 import { reactor as theReactor, type Reactor } from './reactor.ts';
 
 const log = new Logger('plait.run');
 
-/** Options of {@link react}. */
-export interface ReactOptions {
+/** Options of {@link react}; how long a shutdown may take is as for `run`. */
+export interface ReactOptions extends Pick<RunOptions, 'shutdownTimeout' | 'threadGrace'> {
   /** What `main` is given after the reactor. Default: the program's arguments. */
   readonly argv?: readonly string[];
   /** Default: the process's own. */
@@ -36,8 +37,8 @@ export function react(
   options: ReactOptions = {},
 ): Deferred<number> {
   const { argv = process.argv.slice(2), reactor = theReactor } = options;
-  let code = 0;
-  const stopped = reactor.run();
+  let code: number | undefined;
+  const stopped = reactor.run(options);
   const work: Deferred<unknown> = maybeDeferred(main, reactor, ...argv);
   let stopping = false;
   reactor.addSystemEventTrigger('before', 'shutdown', () => {
@@ -46,10 +47,12 @@ export function react(
     return finished;
   });
   const finished = work.addBoth((result) => {
-    if (result instanceof Failure) code = exitCode(result as Failure, reactor.exitSignal);
+    code = result instanceof Failure ? exitCode(result as Failure, reactor.exitSignal) : 0;
     if (!stopping) stop(reactor);
   });
   return stopped.addCallback(() => {
+    // Main may not have come to an end within the time that a shutdown has.
+    code ??= stopping ? (signalCode(reactor.exitSignal) ?? 1) : 0;
     process.exitCode = code;
     return code;
   });
@@ -67,9 +70,14 @@ function stop(reactor: Reactor): void {
 function exitCode(failure: Failure, signal: string | undefined): number {
   const exit = failure.check(SystemExit);
   if (exit !== undefined) return exit.exitCode;
-  if (signal !== undefined && failure.check(CancelledError) !== undefined) {
-    return 128 + ((constants.signals as Readonly<Record<string, number>>)[signal] ?? 0);
-  }
+  const code = signalCode(signal);
+  if (code !== undefined && failure.check(CancelledError) !== undefined) return code;
   log.failure('main failed', failure);
   return 1;
+}
+
+/** What a program ends with that a signal has stopped. */
+function signalCode(name: string | undefined): number | undefined {
+  const signals = constants.signals as Readonly<Record<string, number | undefined>>;
+  return name === undefined ? undefined : 128 + (signals[name] ?? 0);
 }

@@ -319,12 +319,17 @@ export class TimerService<A extends unknown[] = unknown[]> extends Service {
       });
   }
 
+  get #begun(): boolean {
+    return this.#loop !== undefined;
+  }
+
   #ended(mayBegin: boolean): void {
     this.#loop = this.#call = undefined;
     if (this.#deadline?.active() === true) this.#deadline.cancel();
     this.#deadline = undefined;
     for (const stop of this.#stops.splice(0)) stop.callback();
-    if (mayBegin && this.running && this.#loop === undefined) this.#begin();
+    // Who was told may have started it again.
+    if (mayBegin && this.running && !this.#begun) this.#begin();
   }
 
   /** Fires when the call that is going on is over, or its `grace` is. */

@@ -8,12 +8,14 @@ import {
   deferToThreadPool,
   Factory,
   globalLogPublisher,
+  inlineCallbacks,
   type IProtocolFactory,
   type IStreamClientEndpoint,
   type LogEvent,
   formatEvent,
   MultiService,
   Protocol,
+  react,
   Reactor,
   ReconnectingClientFactory,
   Service,
@@ -200,6 +202,39 @@ t.test('FND-02, FND-1H: a second signal ends the process', async (t) => {
   t.equal(code, 130);
   t.match(stdout, /exit 130/);
   t.match(stderr, /still stopping after 1 second, waiting for the trigger before shutdown/);
+});
+
+t.test('FND-02: react ends, though its main does not', async (t) => {
+  const before = process.exitCode;
+  t.teardown(() => (process.exitCode = before));
+  const seen = warnings(t);
+  /** Goes on, however often it is cancelled. */
+  const stubborn = inlineCallbacks(function* () {
+    for (;;) {
+      try {
+        yield* new Deferred<void>();
+      } catch {
+        continue;
+      }
+    }
+  });
+  for (const [signal, code] of [
+    ['SIGTERM', 143],
+    [undefined, 1],
+  ] as const) {
+    const reactor = new MemoryReactorClock();
+    reactor.exitSignal = undefined;
+    const exit = react(stubborn, { reactor, shutdownTimeout: 3 });
+    reactor.stop();
+    reactor.exitSignal = signal;
+    reactor.flush();
+    reactor.advance(2.9);
+    assertNoResult(exit);
+    reactor.advance(0.1);
+    t.equal(successResultOf(exit), code);
+    process.exitCode = before;
+  }
+  t.equal(seen.length, 4);
 });
 
 t.test('FND-02: what connects again and again does not keep a reactor from stopping', async (t) => {
