@@ -37,7 +37,8 @@ import { type AnyFunction, ThreadCalls } from './threads/calls.ts';
 import { ThreadPool } from './threads/pool.ts';
 import type { ThreadWork } from './threads/task.ts';
 import { CallQueue, checkDelay } from './time.ts';
-import { type Closable, type Home, Stream } from './transport/stream.ts';
+import type { Closable, Home } from './transport/home.ts';
+import { Stream } from './transport/stream.ts';
 import { nameOfFunction, SystemEvents } from './triggers.ts';
 import {
   observeUnhandledFailures,

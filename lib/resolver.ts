@@ -28,7 +28,7 @@ import type { Attempt, ConnectEvents, IO } from './io/io.ts';
 import { Logger } from './log.ts';
 import { maybeDeferred, succeed } from './maybe.ts';
 import { checkDelay } from './time.ts';
-import type { Home } from './transport/stream.ts';
+import type { Home } from './transport/home.ts';
 
 const log = new Logger('plait.resolver');
 

@@ -21,7 +21,8 @@ import type {
 import type { Wire, WireEvents } from './io/io.ts';
 import { reactor } from './reactor.ts';
 import type { ITLSContextFactory } from './tls-settings.ts';
-import { type Home, Stream } from './transport/stream.ts';
+import type { Home } from './transport/home.ts';
+import { Stream } from './transport/stream.ts';
 import { checkSecuring, type Securing } from './transport/tls.ts';
 
 /**

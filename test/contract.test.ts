@@ -14,7 +14,11 @@ import t from './fixture.ts';
 
 t.setTimeout(180_000);
 
+/** Only these, if it is said: `PLAIT_KINDS=sim,tcp`. */
+const only = process.env['PLAIT_KINDS']?.split(',');
+
 for (const kind of [...KINDS, TLS]) {
+  if (only?.includes(kind.name) === false) continue;
   const births = kind.unborn === true ? [] : [listening, connecting, securing];
   for (const { contract } of [connection, closing, producing, chance, ...births]) contract(t, kind);
 }

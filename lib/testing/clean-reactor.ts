@@ -8,7 +8,8 @@ import { type Reactor, reactor as processReactor } from '../reactor.ts';
 import { ReactorBase } from '../reactor-base.ts';
 import { Connector } from '../transport/connect.ts';
 import { Process } from '../transport/process.ts';
-import { type Closable, Stream } from '../transport/stream.ts';
+import type { Closable } from '../transport/home.ts';
+import { Stream } from '../transport/stream.ts';
 import { MemoryReactor } from './memory-reactor.ts';
 
 /** How many turns of the event loop what is closing has to close. */

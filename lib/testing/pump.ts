@@ -14,7 +14,8 @@ import type {
   Seconds,
 } from '../interfaces.ts';
 import { checkDelay } from '../time.ts';
-import { type Home, Stream } from '../transport/stream.ts';
+import type { Home } from '../transport/home.ts';
+import { Stream } from '../transport/stream.ts';
 import type { ProtocolClass } from '../protocol.ts';
 import { MemoryWire, identityPumpPolicy, type PumpPolicy } from './memory-wire.ts';
 import { Turns } from './turns.ts';

@@ -5,7 +5,8 @@
 import { UnsupportedAddressFamily, UnsupportedSocketType } from '../errors.ts';
 import type { AddressFamily, IProtocol, IProtocolFactory, ITransport } from '../interfaces.ts';
 import type { IO } from '../io/io.ts';
-import { type Home, Stream } from './stream.ts';
+import type { Home } from './home.ts';
+import { Stream } from './stream.ts';
 
 const FAMILIES: readonly string[] = ['AF_INET', 'AF_INET6', 'AF_UNIX'] satisfies AddressFamily[];
 

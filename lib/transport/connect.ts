@@ -23,7 +23,8 @@ import type {
 import type { Attempt, ConnectEvents, Wire } from '../io/io.ts';
 import type { OpenKind } from '../inspect.ts';
 import { Logger } from '../log.ts';
-import { type Closable, type Home, Stream } from './stream.ts';
+import type { Closable, Home } from './home.ts';
+import { Stream } from './stream.ts';
 import type { Securing } from './tls.ts';
 
 const log = new Logger('plait.transport');

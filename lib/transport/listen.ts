@@ -27,7 +27,8 @@ import type { OpenKind } from '../inspect.ts';
 import { Logger } from '../log.ts';
 import { succeed } from '../maybe.ts';
 import { checkDelay } from '../time.ts';
-import { type Closable, type Home, Stream } from './stream.ts';
+import type { Closable, Home } from './home.ts';
+import { Stream } from './stream.ts';
 import type { Securing } from './tls.ts';
 
 const log = new Logger('plait.transport');

@@ -27,7 +27,8 @@ import type {
 import type { IO, SpawnedProcess, SpawnTarget } from '../io/io.ts';
 import type { OpenKind } from '../inspect.ts';
 import { Logger } from '../log.ts';
-import { type Closable, type Home, Stream } from './stream.ts';
+import type { Closable, Home } from './home.ts';
+import { Stream } from './stream.ts';
 
 const log = new Logger('plait.process');
 
@@ -63,6 +64,7 @@ export class Process implements IProcessTransport, Closable {
     // The reactor does not count the pipes as connections; it is the process that it closes.
     const pipeHome: Home = {
       soon: (fn) => home.soon(fn),
+      ...(home.callLater === undefined ? {} : { callLater: home.callLater }),
       opened() {},
       closed() {},
       listening() {},

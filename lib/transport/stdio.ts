@@ -6,7 +6,8 @@ import { inspect } from 'node:util';
 import { ConnectError, explain, NotSupportedError } from '../errors.ts';
 import type { IProtocol, ITransport, StandardIOOptions } from '../interfaces.ts';
 import type { IO, Wire } from '../io/io.ts';
-import { type Home, Stream } from './stream.ts';
+import type { Home } from './home.ts';
+import { Stream } from './stream.ts';
 
 /**
  * Makes a pair of descriptors the connection of `protocol`.

@@ -23,18 +23,15 @@ import {
 } from '../errors.ts';
 import { Failure } from '../failure.ts';
 import type {
-  IListeningPort,
   IProtocol,
   IPullProducer,
   IPushProducer,
-  IReactorTime,
   ITLSTransport,
   StartTLSOptions,
 } from '../interfaces.ts';
 import type { Wire, WireEvents } from '../io/io.ts';
 import type { OpenKind } from '../inspect.ts';
 import { Logger } from '../log.ts';
-import type { SlowCallbacks } from '../slow-callbacks.ts';
 import type { TLSWire } from '../io/tls.ts';
 import {
   isBufferingProtocol,
@@ -43,40 +40,13 @@ import {
   isHandshakeListener,
 } from '../protocol.ts';
 import type { ITLSContextFactory } from '../tls-settings.ts';
+import { type Fed, Feed } from './feed.ts';
+import type { Closable, Home } from './home.ts';
 import { secure, type Securing } from './tls.ts';
 
 const log = new Logger('plait.transport');
 
-/** A push producer is paused when more than this many bytes wait to be sent. */
-export const HIGH_WATER_MARK: number = 64 * 1024;
-
 const NOTHING = Buffer.alloc(0);
-
-/** What is closed when the reactor stops. */
-export interface Closable {
-  readonly kind: OpenKind;
-  /** Ends it at once, for `reason`. */
-  connectionLost(reason: Failure): void;
-  /** Which one it is. */
-  toString(): string;
-}
-
-/** Where a transport lives: a reactor, seen from below. */
-export interface Home {
-  /** Calls `fn` when the events at hand have been reported. */
-  soon(fn: () => void): void;
-  /** For what must be done in time; a home without it sets no times. */
-  readonly callLater?: IReactorTime['callLater'];
-  /** To be closed when the reactor stops. */
-  opened(thing: Closable): void;
-  closed(thing: Closable): void;
-  /** A port has come to listen. */
-  listening(port: IListeningPort): void;
-  /** Why nothing can be begun: the reactor is cutting everything. Undefined at any other time. */
-  readonly cut?: Failure | undefined;
-  /** In debug mode: measures what is called. */
-  readonly slow?: SlowCallbacks | undefined;
-}
 
 /**
  * Makes an error without a stack. Why a connection has ended does not lie there, but in a turn of the loop; and to look
@@ -94,7 +64,7 @@ function withoutStack<E extends Error>(make: () => E): E {
 }
 
 /** One end of a connection. */
-export class Stream implements ITLSTransport, WireEvents, Closable {
+export class Stream implements ITLSTransport, WireEvents, Closable, Fed {
   readonly #home: Home;
   readonly #side: 'client' | 'server';
   /** What is written to: the wire that the connection was made with, or the TLS over it. */
@@ -115,12 +85,8 @@ export class Stream implements ITLSTransport, WireEvents, Closable {
   #aborting = false;
   /** `loseWriteConnection` was called; `ended` once that, or `loseConnection`, has been carried out. */
   #writing: 'open' | 'ending' | 'ended' = 'open';
-  #producer: IPushProducer | IPullProducer | undefined;
-  #streaming = false;
-  /** We have told the push producer to pause, and not yet to resume. */
-  #producerPaused = false;
-  /** A turn in which the producer will be resumed has been asked for. */
-  #prodding = false;
+  /** The producer that is registered. */
+  #feed: Feed | undefined;
   #paused = false;
   /** The peer's end has been delivered. */
   #peerEnded = false;
@@ -217,11 +183,8 @@ export class Stream implements ITLSTransport, WireEvents, Closable {
   }
 
   #drained(): void {
-    if (this.#producer !== undefined) {
-      if (!this.#streaming || this.#producerPaused) this.#prodSoon();
-    } else {
-      this.#finishIfSent();
-    }
+    if (this.#feed === undefined) this.finishIfSent();
+    else if (!this.#aborting) this.#feed.drained();
   }
 
   #whyClosed(error: Error | undefined): Error {
@@ -249,8 +212,7 @@ export class Stream implements ITLSTransport, WireEvents, Closable {
     if (!this.#connected || this.#aborting || this.#writing === 'ended' || bytes.length === 0)
       return;
     this.#wire.write(bytes);
-    if (this.#producer !== undefined && this.#streaming && !this.#producerPaused)
-      this.#pauseIfFull();
+    this.#feed?.wrote();
   }
 
   writeSequence(pieces: Iterable<Uint8Array | string>): void {
@@ -280,11 +242,20 @@ export class Stream implements ITLSTransport, WireEvents, Closable {
   }
 
   loseConnection(): void {
-    if (!this.#connected || this.#disconnecting) return;
+    if (!this.#connected) return;
+    if (this.#disconnecting) {
+      // The connection that feeds this one may have been lost since.
+      if (this.#feed?.isGone === true) this.#finishSoon();
+      return;
+    }
     this.#disconnecting = true;
     this.#wire.discard();
-    // What is written in the rest of this turn is still sent.
-    this.#home.soon(() => this.#finishIfSent());
+    this.#finishSoon();
+  }
+
+  /** What is written in the rest of this turn is still sent. */
+  #finishSoon(): void {
+    this.#home.soon(() => this.finishIfSent());
   }
 
   /**
@@ -307,25 +278,29 @@ export class Stream implements ITLSTransport, WireEvents, Closable {
   abortConnection(): void {
     if (!this.#connected || this.#aborting) return;
     this.#aborting = this.#disconnecting = true;
+    this.#feed?.end();
     this.#wire.reset();
   }
 
   loseWriteConnection(): void {
     if (!this.#connected || this.#disconnecting || this.#writing !== 'open') return;
     this.#writing = 'ending';
-    this.#home.soon(() => this.#finishIfSent());
+    this.#finishSoon();
   }
 
-  /** Carries out what `loseConnection` or `loseWriteConnection` asked for, once all is sent and no producer is left. */
-  #finishIfSent(): void {
-    if (
-      !this.#connected ||
-      this.#aborting ||
-      // Once writing has ended, there is nothing that a producer could still add.
-      (this.#producer !== undefined && this.#writing !== 'ended') ||
-      this.#wire.bufferedBytes > 0
-    )
+  /**
+   * Carries out what `loseConnection` or `loseWriteConnection` asked for, once all is sent and no producer has anything
+   * left to give.
+   *
+   * @internal
+   */
+  finishIfSent(): void {
+    if (!this.#connected || this.#aborting || this.#wire.bufferedBytes > 0) return;
+    // Once writing has ended, there is nothing that a producer could still add.
+    if (this.#feed?.isAwaited === true && this.#writing !== 'ended') {
+      if (this.ending) this.#feed.hurry();
       return;
+    }
     if (this.#disconnecting) {
       this.#writing = 'ended';
       this.#wire.close();
@@ -356,9 +331,10 @@ export class Stream implements ITLSTransport, WireEvents, Closable {
     if (!this.#connected) return;
     this.#connected = false;
     this.#releaseTLS?.();
-    const producer = this.#producer;
-    this.#producer = undefined;
-    if (producer !== undefined) this.#guarded('stopProducing', () => producer.stopProducing());
+    const feed = this.#feed;
+    this.#feed = undefined;
+    feed?.end();
+    if (feed !== undefined) this.#guarded('stopProducing', () => feed.producer.stopProducing());
     this.#wire.destroy();
     this.#home.closed(this);
     const protocol = this.#protocol;
@@ -451,7 +427,7 @@ export class Stream implements ITLSTransport, WireEvents, Closable {
   // ── Being fed by a producer ──────────────────────────────────────────────────────────────────────────────────────
 
   registerProducer(producer: IPushProducer | IPullProducer, streaming: boolean): void {
-    if (this.#producer !== undefined) {
+    if (this.#feed?.isGone === false) {
       throw new Error(
         'cannot register a producer: another one is registered, and has not been unregistered',
       );
@@ -460,55 +436,25 @@ export class Stream implements ITLSTransport, WireEvents, Closable {
       this.#guarded('stopProducing', () => producer.stopProducing());
       return;
     }
-    this.#producer = producer;
-    this.#streaming = streaming;
-    this.#producerPaused = false;
-    if (streaming) this.#pauseIfFull();
-    else this.#resumeProducer();
+    this.#feed?.end();
+    this.#feed = new Feed(this.#home, this, producer, streaming);
+    this.#feed.begin();
   }
 
   unregisterProducer(): void {
-    if (this.#producer === undefined) return;
-    this.#producer = undefined;
-    if (this.#disconnecting || this.#writing === 'ending')
-      this.#home.soon(() => this.#finishIfSent());
+    if (this.#feed === undefined) return;
+    this.#feed.end();
+    this.#feed = undefined;
+    if (this.ending) this.#finishSoon();
   }
 
-  #pauseIfFull(): void {
-    if (this.#wire.bufferedBytes <= HIGH_WATER_MARK) return;
-    const producer = this.#producer as IPushProducer;
-    this.#producerPaused = true;
-    try {
-      producer.pauseProducing();
-    } catch (error) {
-      this.#producerFailed('pauseProducing', error);
-    }
+  /** @internal It closes, or ends its direction, as soon as all is sent. */
+  get ending(): boolean {
+    return this.#disconnecting || this.#writing === 'ending';
   }
 
-  /** In a turn of its own, so that a producer that writes as soon as it may neither recurses nor starves the rest. */
-  #prodSoon(): void {
-    if (this.#prodding) return;
-    this.#prodding = true;
-    this.#home.soon(() => {
-      this.#prodding = false;
-      if (this.#producer === undefined || this.#aborting || this.#wire.bufferedBytes > 0) return;
-      if (!this.#streaming || this.#producerPaused) this.#resumeProducer();
-    });
-  }
-
-  #resumeProducer(): void {
-    const producer = this.#producer as IPushProducer | IPullProducer;
-    this.#producerPaused = false;
-    try {
-      producer.resumeProducing();
-    } catch (error) {
-      this.#producerFailed('resumeProducing', error);
-    }
-  }
-
-  #producerFailed(hook: string, error: unknown): void {
-    const reason = new Failure(error);
-    log.failure(`${hook} failed`, reason);
+  /** @internal */
+  producerFailed(reason: Failure): void {
     this.#home.soon(() => this.#lose(reason));
   }
 

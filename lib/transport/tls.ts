@@ -9,7 +9,7 @@ import { compile } from '../io/tls-context.ts';
 import { TLSWire } from '../io/tls.ts';
 import { checkDelay } from '../time.ts';
 import type { ITLSContextFactory } from '../tls-settings.ts';
-import type { Home } from './stream.ts';
+import type { Home } from './home.ts';
 
 /** Seconds that a handshake may take by default. */
 const HANDSHAKE_TIMEOUT: Seconds = 30;

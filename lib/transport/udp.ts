@@ -43,7 +43,7 @@ import type { DatagramEvents, DatagramSocket, DatagramTarget, IO } from '../io/i
 import type { OpenKind } from '../inspect.ts';
 import { Logger } from '../log.ts';
 import { succeed } from '../maybe.ts';
-import type { Closable, Home } from './stream.ts';
+import type { Closable, Home } from './home.ts';
 
 const log = new Logger('plait.transport');
 

@@ -14,7 +14,8 @@ import type {
 } from '../../lib/io/io.ts';
 import { DuplexWire } from '../../lib/io/duplex-wire.ts';
 import { NodeIO } from '../../lib/io/node.ts';
-import { type Home, Stream } from '../../lib/transport/stream.ts';
+import type { Home } from '../../lib/transport/home.ts';
+import { Stream } from '../../lib/transport/stream.ts';
 
 const HOME: Home = {
   soon: (fn) => {

@@ -266,7 +266,7 @@ rules.state(
   },
 );
 
-rules.state('loseConnection waits until the producer has unregistered', async (stage) => {
+rules.state('loseConnection waits for a producer that has something to give', async (stage) => {
   const { t, world } = stage;
   for (const streaming of [true, false]) {
     const protocol = new Recorder();
@@ -279,10 +279,10 @@ rules.state('loseConnection waits until the producer has unregistered', async (s
     };
     const producer = new Producer({ resume: produce });
     transport.registerProducer(producer, streaming);
-    transport.loseConnection();
-    await world.settle();
-    t.equal(transport.connected, true);
+    // It is paused by that.
     if (streaming) produce();
+    transport.loseConnection();
+    t.equal(transport.connected, true);
     await world.until(() => protocol.lost && peer.ended);
     t.equal(peer.count, 20 * (64 * KIB + 1));
     t.notOk(producer.events.includes('stop'));
@@ -295,7 +295,7 @@ rules.state('loseWriteConnection waits for the producer too', async (stage) => {
   const protocol = new HalfCloser();
   const peer = await stage.join(protocol);
   const { transport } = protocol;
-  transport.registerProducer(new Producer(), true);
+  transport.registerProducer(new Producer(), false);
   transport.loseWriteConnection();
   await world.settle();
   t.equal(peer.ended, false);
@@ -305,6 +305,98 @@ rules.state('loseWriteConnection waits for the producer too', async (stage) => {
   t.equal(peer.ended, false);
   transport.unregisterProducer();
   await world.until(() => peer.ended && protocol.events.includes('writeLost'));
+});
+
+rules.state('FND-02: closing does not wait for a push producer that may go on', async (stage) => {
+  const { t, world } = stage;
+  for (const how of ['loseConnection', 'loseWriteConnection'] as const) {
+    for (const moment of ['before', 'behind'] as const) {
+      const protocol = new HalfCloser();
+      const peer = await stage.join(protocol);
+      const { transport } = protocol;
+      const producer = new Producer();
+      if (moment === 'before') transport.write('all of it');
+      transport.registerProducer(producer, true);
+      if (moment === 'behind') transport.write('all of it');
+      transport[how]();
+      await world.until(() => peer.ended);
+      t.equal(peer.text(), 'all of it');
+      if (how === 'loseConnection') await world.until(() => protocol.lost);
+      else await world.until(() => protocol.events.includes('writeLost'));
+      t.same(producer.events, how === 'loseConnection' ? ['stop'] : []);
+    }
+  }
+});
+
+rules.state(
+  'FND-02: one that was paused, and goes on without writing, is waited for no longer once it has written',
+  async (stage) => {
+    const { t, world } = stage;
+    const protocol = new Recorder();
+    const peer = await stage.join(protocol);
+    const { transport } = protocol;
+    const producer = new Producer();
+    transport.registerProducer(producer, true);
+    transport.write(Buffer.alloc(MIB));
+    transport.loseConnection();
+    await world.until(() => producer.events.includes('resume'));
+    await world.settle();
+    t.equal(transport.connected, true, 'it has time to go on');
+    transport.write('!');
+    await world.until(() => protocol.lost && peer.ended);
+    t.same(producer.events, ['pause', 'resume', 'stop']);
+    t.equal(peer.count, MIB + 1);
+  },
+);
+
+rules.state('FND-01: connections that feed each other close with each other', async (stage) => {
+  const { t, world } = stage;
+  for (const held of [false, true]) {
+    const [front, back] = [new Recorder(), new Recorder()];
+    const [client, server] = [
+      await stage.join(front, { paused: held }),
+      await stage.join(back, { paused: held }),
+    ];
+    front.transport.registerProducer(back.transport, true);
+    back.transport.registerProducer(front.transport, true);
+    // Too much for the client to take at once: the connection behind is told to pause.
+    if (held) front.transport.write(Buffer.alloc(4 * MIB));
+    front.transport.write('bye');
+    // What is paused does not see an end.
+    if (held) back.transport.abortConnection();
+    else server.end();
+    await world.until(() => back.lost);
+    front.transport.loseConnection();
+    client.resume();
+    await world.until(() => front.lost && client.ended);
+    t.equal(client.text().slice(-3), 'bye');
+    t.same(front.events, ['made', 'lost ConnectionDone']);
+  }
+});
+
+rules.state('FND-01: a lost connection is no producer that stands in the way', async (stage) => {
+  const { t, world } = stage;
+  const [front, back] = [new Recorder(), new Recorder()];
+  await stage.join(front);
+  const server = await stage.join(back);
+  front.transport.registerProducer(back.transport, false);
+  front.transport.loseConnection();
+  await world.settle();
+  t.equal(front.transport.connected, true, 'a pull producer is waited for');
+  server.end();
+  await world.until(() => back.lost);
+  t.equal(front.transport.connected, true);
+  // As connectionLost of the other connection does.
+  front.transport.loseConnection();
+  await world.until(() => front.lost);
+
+  const other = new Recorder();
+  await stage.join(other);
+  other.transport.registerProducer(back.transport, true);
+  const producer = new Producer();
+  other.transport.registerProducer(producer, false);
+  t.same(producer.events, ['resume'], 'another may take its place');
+  other.transport.unregisterProducer();
 });
 
 rules.state(
