@@ -58,8 +58,11 @@ export interface ITransport extends IConsumer, IPushProducer {
   /** Sends each piece, in order. */
   writeSequence(pieces: Iterable<Uint8Array | string>): void;
   /**
-   * Delivers nothing more, sends what is written, waits for a registered producer to finish, and closes. From a peer
-   * that goes on sending, the end is waited for up to two seconds, lest a reset overtakes what was sent last.
+   * Delivers nothing more, sends what is written, and closes. A registered producer that has something left to give is
+   * waited for: a pull producer, and a push producer while it is paused. If it writes nothing for 30 seconds after it
+   * was told to go on, or is a connection that is lost, it counts as unregistered. From a peer that goes on sending, the
+   * end is waited for up to two seconds, lest a reset overtakes what was sent last. How long a peer takes to read what
+   * was sent is not limited: `abortConnection` is.
    */
   loseConnection(): void;
   /** Closes at once with a reset; what is not yet sent is dropped. The reason is ConnectionAborted. */

@@ -76,13 +76,58 @@ export const SOCKET_DIFFERENCES: readonly SocketDifference[] = [
     twisted: ['  0 lost ConnectionLost'],
   },
   {
-    name: 'waits-for-producer',
+    name: 'unregistered-ends-writing',
     reason:
-      'What closes waits until its producer is unregistered, as Twisted’s documentation says. Twisted itself waits for a push producer only while that is paused.',
+      'loseWriteConnection that has waited for a producer is carried out when that is unregistered. With Twisted the end is never sent.',
     how: 'corrected',
-    script: server({}, act('push', 'lose')),
+    script: server(
+      { made: [{ act: 'pull', pieces: 9, size: 1, last: 'nothing' }] },
+      act('loseWrite'),
+      act('unregister'),
+    ),
+    plait: ['  0 writeLost', '  0 peer: end'],
+    twisted: ['  0 pull: resume', '  in vain: writeConnectionLost (0)'],
+  },
+  {
+    name: 'pulled-when-sent',
+    reason:
+      'A pull producer is asked for a piece when one is sent. Twisted asks once more when the closing begins, though the last answer is still out.',
+    how: 'corrected',
+    script: server({ made: [{ act: 'pull', pieces: 1, size: 1, last: 'nothing' }] }, act('lose')),
     plait: [],
-    twisted: ['  0 push: stop', '  0 lost ConnectionDone', '  0 peer: end'],
+    twisted: ['  0 pull: resume'],
+  },
+  {
+    name: 'end-told-once',
+    reason:
+      'That the peer has ended is told once. Twisted tells it again when a paused protocol resumes.',
+    how: 'corrected',
+    script: server({}, { do: 'end', c: 0 }, act('pause', 'resume')),
+    plait: [],
+    twisted: ['  0 readLost'],
+  },
+  {
+    name: 'closing-unread',
+    reason:
+      'What the peer sends while the connection closes is read and dropped, and it sees an end. Twisted closes with bytes unread, so the peer may see a reset in place of the end, and lose what was sent last.',
+    how: 'written alike',
+    script: server(
+      { made: [{ act: 'pull', pieces: 1, size: 1, last: 'nothing' }] },
+      act('lose'),
+      { do: 'say', c: 0, n: 1 },
+      act('unregister'),
+    ),
+    plait: [],
+    twisted: ['  0 pull: resume'],
+  },
+  {
+    name: 'ended-while-paused',
+    reason:
+      'A connection both of whose directions have ended may be lost though the protocol reads nothing. Twisted does not notice the end of the peer before it reads.',
+    how: 'left out',
+    script: server({ halves: false, made: plain('pause') }, { do: 'end', c: 0 }, act('loseWrite')),
+    plait: ['  0 lost ConnectionDone'],
+    twisted: [],
   },
   {
     name: 'paused-at-once',

@@ -142,10 +142,15 @@ class Player {
   #isLeftOut(what: 'end' | 'close' | 'reset', c: number): boolean {
     const standing = this.#standings[c];
     if (standing === undefined || !this.#options.corrected) return false;
-    const { paused, losing, fed, halves, endingWrites, readLost } = standing;
-    if (what === 'end') return paused && (endingWrites || this.#answers(c));
+    const { paused, losing, fed, halves, readLost } = standing;
+    if (what === 'end') return paused && (this.#endsWrites || this.#answers(c));
     if (what === 'close') return halves || paused || (losing && fed);
     return paused || (losing && fed) || readLost;
+  }
+
+  /** Somewhere in the script, by whichever connection. */
+  get #endsWrites(): boolean {
+    return JSON.stringify(this.#script).includes('"loseWrite"');
   }
 
   #answers(c: number): boolean {
@@ -267,7 +272,8 @@ function missingOf(standing: Standing, end: PeerEnd): string | undefined {
   if (reads && standing.received < end.said) return 'what was said to be received';
   if (reads && (end.ended || end.gone === 'close')) return 'an end to be noticed';
   if (!heard) return undefined;
-  if (end.received < standing.written) return 'what was written to be received';
+  if (end.received < Math.max(standing.written, standing.sent))
+    return 'what was written to be received';
   if (!standing.endingWrites || fed || losing) return undefined;
   if (standing.halves && !standing.writeLost) return 'writeConnectionLost';
   return end.over ? undefined : 'the peer to see an end';

@@ -115,6 +115,10 @@ class End {
   #transport: ITCPTransport | undefined;
   #chunks = 0;
   #place = 0;
+  /** How many bytes the transport has accepted. */
+  #accepted = 0;
+  /** The push producer that is registered; it owes something if it was told to go on while the connection closes. */
+  #pushed: 'open' | 'paused' | 'owing' | undefined;
 
   constructor(run: Run, c: number) {
     this.run = run;
@@ -123,6 +127,7 @@ class End {
     this.standing = {
       received: 0,
       written: 0,
+      sent: 0,
       made: false,
       paused: false,
       halves: this.#manners.halves,
@@ -180,25 +185,41 @@ class End {
 
   // ── What the protocol does ───────────────────────────────────────────────────────────────────────────────────────
 
+  /** How it stands now. */
+  stand(): Standing {
+    const { lost, fed } = this.standing;
+    const sent = this.#accepted - (this.#transport?.bufferedBytes ?? 0);
+    const waits = this.#pushed === 'paused' || this.#pushed === 'owing';
+    return { ...this.standing, sent, fed: !lost && (fed || waits) };
+  }
+
+  #write(write: () => void): void {
+    const transport = this.#transport!;
+    if (this.#pushed === 'owing') this.#pushed = 'open';
+    const before = transport.bufferedBytes;
+    write();
+    this.#accepted += transport.bufferedBytes - before;
+  }
+
   do(act: Act): void {
     const transport = this.#transport!;
     const { standing } = this;
     switch (act.act) {
       case 'write':
-        transport.write(this.#next(act.n));
+        this.#write(() => transport.write(this.#next(act.n)));
         break;
       case 'sequence':
-        transport.writeSequence(act.sizes.map((n) => this.#next(n)));
+        this.#write(() => transport.writeSequence(act.sizes.map((n) => this.#next(n))));
         break;
       case 'pull':
         this.#pull(act);
         break;
       case 'push':
-        transport.registerProducer(this.#push(), true);
-        standing.fed = !standing.lost;
+        this.#push(transport);
         break;
       case 'unregister':
         standing.fed = false;
+        this.#pushed = undefined;
         transport.unregisterProducer();
         break;
       case 'lose':
@@ -210,6 +231,7 @@ class End {
       case 'stopConsuming':
         standing.losing = true;
         standing.fed = false;
+        this.#pushed = undefined;
         (transport as ITCPTransport & { stopConsuming(): void }).stopConsuming();
         break;
       case 'abort':
@@ -258,15 +280,31 @@ class End {
     return bytes;
   }
 
-  #push(): IPushProducer {
-    return {
-      pauseProducing: () => this.line('push: pause'),
-      resumeProducing: () => this.line('push: resume'),
+  #push(transport: ITCPTransport): void {
+    const { standing } = this;
+    const had = this.#pushed;
+    const producer: IPushProducer = {
+      pauseProducing: () => {
+        this.#pushed = 'paused';
+        this.line('push: pause');
+      },
+      resumeProducing: () => {
+        this.#pushed = standing.losing || standing.endingWrites ? 'owing' : 'open';
+        this.line('push: resume');
+      },
       stopProducing: () => {
-        this.standing.fed = false;
+        this.#pushed = undefined;
         this.line('push: stop');
       },
     };
+    // It may be told to pause there and then.
+    this.#pushed = 'open';
+    try {
+      transport.registerProducer(producer, true);
+    } catch (error) {
+      this.#pushed = had;
+      throw error;
+    }
   }
 
   #pull({ pieces, size, last }: Extract<Act, { act: 'pull' }>): void {
@@ -278,7 +316,7 @@ class End {
     const producer = {
       resumeProducing: () => {
         this.line('pull: resume');
-        if (left-- > 0) transport.write(this.#next(size));
+        if (left-- > 0) this.#write(() => transport.write(this.#next(size)));
         if (left !== 0) return;
         for (const each of last.split(', ')) {
           if (each !== 'nothing') this.do({ act: each as 'lose' | 'unregister' });
@@ -455,5 +493,5 @@ async function quiet(run: Run): Promise<Answer> {
   const { lines, ends, connector } = run;
   run.lines = [];
   const connecting = connector?.state === 'connecting';
-  return { lines, standings: ends.map(({ standing }) => ({ ...standing })), connecting };
+  return { lines, standings: ends.map((end) => end.stand()), connecting };
 }

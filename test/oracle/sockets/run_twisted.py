@@ -99,13 +99,15 @@ class Push:
         self.end = end
 
     def pauseProducing(self):
+        self.end.pushed = "paused"
         self.end.line("push: pause")
 
     def resumeProducing(self):
+        self.end.pushed = "owing" if self.end.losing or self.end.ending else "open"
         self.end.line("push: resume")
 
     def stopProducing(self):
-        self.end.fed = False
+        self.end.pushed = None
         self.end.line("push: stop")
 
 
@@ -120,7 +122,7 @@ class Pull:
         end = self.end
         end.line("pull: resume")
         if self.left > 0:
-            end.transport.write(end.next(self.size))
+            end.write(end.next(self.size))
         self.left -= 1
         if self.left != 0:
             return
@@ -146,18 +148,20 @@ class End(protocol.Protocol):
         self.written = 0
         self.made = self.paused = self.read_lost = self.write_lost = self.lost = False
         self.fed = self.losing = self.aborting = self.ending = False
+        self.pushed = None
 
     def standing(self):
         return {
             "received": self.received,
             "written": self.written,
+            "sent": getattr(self.transport, "scriptSent", 0),
             "made": self.made,
             "paused": self.paused,
             "halves": self.manners["halves"],
             "readLost": self.read_lost,
             "writeLost": self.write_lost,
             "lost": self.lost,
-            "fed": self.fed,
+            "fed": self.fed or self.pushed in ("paused", "owing"),
             "losing": self.losing,
             "aborting": self.aborting,
             "endingWrites": self.ending,
@@ -194,8 +198,10 @@ class End(protocol.Protocol):
         transport = self.transport
         name = act["act"]
         if name == "write":
-            transport.write(self.next(act["n"]))
+            self.write(self.next(act["n"]))
         elif name == "sequence":
+            if self.pushed == "owing":
+                self.pushed = "open"
             transport.writeSequence([self.next(n) for n in act["sizes"]])
         elif name == "pull":
             # It is asked at once: before it is known whether it may be registered at all.
@@ -207,10 +213,16 @@ class End(protocol.Protocol):
                 self.fed = fed
                 raise
         elif name == "push":
-            transport.registerProducer(Push(self), True)
-            self.fed = not self.lost
+            pushed = self.pushed
+            self.pushed = "open"
+            try:
+                transport.registerProducer(Push(self), True)
+            except Exception:
+                self.pushed = pushed
+                raise
         elif name == "unregister":
             self.fed = False
+            self.pushed = None
             transport.unregisterProducer()
         elif name == "lose":
             self.losing = True
@@ -221,6 +233,7 @@ class End(protocol.Protocol):
         elif name == "stopConsuming":
             self.losing = True
             self.fed = False
+            self.pushed = None
             transport.stopConsuming()
         elif name == "abort":
             self.aborting = True
@@ -244,6 +257,11 @@ class End(protocol.Protocol):
         elif name == "keepAlive":
             transport.setTcpKeepAlive(not transport.getTcpKeepAlive())
             self.line("keepAlive " + ("true" if transport.getTcpKeepAlive() else "false"))
+
+    def write(self, data):
+        if self.pushed == "owing":
+            self.pushed = "open"
+        self.transport.write(data)
 
     def next(self, n):
         data = pattern(self.place, n)

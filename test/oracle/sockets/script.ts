@@ -115,13 +115,15 @@ export interface Standing {
   /** Bytes received, and bytes that were written before any kind of closing. */
   readonly received: number;
   readonly written: number;
+  /** How many bytes the operating system has been given. */
+  readonly sent: number;
   readonly made: boolean;
   readonly paused: boolean;
   readonly halves: boolean;
   readonly readLost: boolean;
   readonly writeLost: boolean;
   readonly lost: boolean;
-  /** A producer is registered. */
+  /** A producer is registered that a close waits for: a pull producer, or a push producer that was told to pause. */
   readonly fed: boolean;
   readonly losing: boolean;
   readonly aborting: boolean;

@@ -41,6 +41,13 @@ def close(transport):
 
 
 def install():
+    @wrap(tcp.Connection, "writeSomeData")
+    def writeSomeData(self, original, data):
+        result = original(self, data)
+        if isinstance(result, int) and result > 0:
+            self.scriptSent = getattr(self, "scriptSent", 0) + result
+        return result
+
     @wrap(tcp.Connection, "readConnectionLost")
     def readConnectionLost(self, original, reason):
         self.scriptReadLost = True
@@ -61,14 +68,7 @@ def install():
             if corrects("pulled-when-sent", self):
                 self.stopWriting()
                 return None
-        fed = self.producer is not None and self.streamingProducer and not self.producerPaused
-        if not (fed and any(closing) and corrects("waits-for-producer", self)):
-            return original(self)
-        self.disconnecting = self._writeDisconnecting = False
-        try:
-            return original(self)
-        finally:
-            self.disconnecting, self._writeDisconnecting = closing
+        return original(self)
 
     @wrap(FileDescriptor, "unregisterProducer")
     def unregisterProducer(self, original):
@@ -77,7 +77,7 @@ def install():
             # Its closing is on the way, and there is nothing to write.
             self.stopWriting()
         if self.connected and self._writeDisconnecting and not self._writeDisconnected:
-            if corrects("waits-for-producer", self):
+            if corrects("unregistered-ends-writing", self):
                 self.startWriting()
 
     @wrap(FileDescriptor, "resumeProducing")
