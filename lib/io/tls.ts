@@ -22,7 +22,7 @@ import type { TLSSettings } from '../tls-settings.ts';
 import type { Veil, Wire, WireEvents } from './io.ts';
 import { Below } from './tls-below.ts';
 import { compile, keepSession, nodeTLS, takeSession } from './tls-context.ts';
-import { handshakeError, judge, problemOf, verifyError } from './tls-peer.ts';
+import { handshakeError, judge, peerCertificate, problemOf, verifyError } from './tls-peer.ts';
 
 const log = new Logger('plait.tls');
 
@@ -228,7 +228,13 @@ export class TLSWire implements Wire, WireEvents {
     const socket = this.#socket;
     // Of a session that was taken up again, Node does not show the certificate.
     const known = socket.isSessionReused() ? this.#certificate : undefined;
-    const certificate = socket.getPeerX509Certificate() ?? known;
+    let certificate: X509Certificate | undefined;
+    try {
+      certificate = peerCertificate(socket) ?? known;
+    } catch (thrown) {
+      this.#failed(new Failure(thrown).value); // what the engine has accepted, and Node cannot read
+      return;
+    }
     const protocol = typeof socket.alpnProtocol === 'string' ? socket.alpnProtocol : undefined;
     const refusal = judge(this.#settings, { certificate, problem, protocol });
     if (refusal !== undefined) {
