@@ -5,6 +5,8 @@
  */
 import { inspect } from 'node:util';
 import { showAwaits } from './awaited.ts';
+import { cut, onOneLine, traceback } from './printable.ts';
+import { writeToStandardError } from './standard-error.ts';
 
 /** A class of errors, as `instanceof` takes it; abstract ones too. */
 // eslint-disable-next-line @typescript-eslint/no-explicit-any -- the one way to say "a constructor of whatever arguments"
@@ -81,11 +83,14 @@ export class Failure<E extends Error = Error> {
     }
   }
 
-  /** The error's stack, where coroutines awaited it, and its causes, as text; never throws. */
+  /**
+   * The error's stack, where coroutines awaited it, and its causes, as text; never throws. Control characters are shown
+   * as `\x1b`. What errors of the runtime may hold of secrets is left out: the arguments and output of a command, say.
+   */
   getTraceback(): string {
     try {
       showAwaits(this.value);
-      return inspect(this.value);
+      return traceback(this.value);
     } catch {
       return this.toString();
     }
@@ -93,20 +98,22 @@ export class Failure<E extends Error = Error> {
 
   /** Class and message on one line, as in `RangeError: 7 is too many`; never throws. */
   getBriefTraceback(): string {
+    let name: string;
     try {
-      return `${this.value.name}: ${this.getErrorMessage()}`;
+      name = `${this.value.name}: `;
     } catch {
-      return this.getErrorMessage();
+      name = '';
     }
+    return onOneLine(cut(`${name}${this.getErrorMessage()}`, LONGEST_BRIEF));
   }
 
   /** Writes `getTraceback()` to standard error, or to `out`. */
-  printTraceback(out: { write(text: string): unknown } = process.stderr): void {
+  printTraceback(out: { write(text: string): unknown } = STANDARD_ERROR): void {
     out.write(`${this.getTraceback()}\n`);
   }
 
   /** Writes `getBriefTraceback()` to standard error, or to `out`. */
-  printBriefTraceback(out: { write(text: string): unknown } = process.stderr): void {
+  printBriefTraceback(out: { write(text: string): unknown } = STANDARD_ERROR): void {
     out.write(`${this.getBriefTraceback()}\n`);
   }
 
@@ -118,6 +125,12 @@ export class Failure<E extends Error = Error> {
     return this.toString();
   }
 }
+
+/** How long a brief traceback is at most. */
+const LONGEST_BRIEF = 16 * 1024;
+
+/** The default of what tracebacks are printed to: one that is broken does not end the program. */
+const STANDARD_ERROR = { write: writeToStandardError };
 
 function matches(error: Error, pattern: ErrorPattern): boolean {
   try {
@@ -150,7 +163,7 @@ function asError(thrown: unknown): Error {
 
 function describe(thing: unknown): string {
   try {
-    return inspect(thing, { depth: 1, breakLength: Infinity });
+    return cut(inspect(thing, { depth: 1, breakLength: Infinity }), LONGEST_BRIEF);
   } catch {
     return '(a value that cannot be shown)';
   }

@@ -3,8 +3,10 @@
  * diagnostics channels; and the way back, from `console` into the log. Twisted: `STDLibLogObserver` and `LoggingFile`
  * of `twisted.logger`.
  */
-import { debuglog, format, type DebugLogger } from 'node:util';
-import { eventAsText, formatEvent, Logger, type LogEvent, type LogLevel } from './log.ts';
+import { debuglog, format } from 'node:util';
+import { eventAsText, forget, formatEvent, Logger, type LogEvent, type LogLevel } from './log.ts';
+import { hideSecrets, onOneLine } from './printable.ts';
+import { writeToStandardError } from './standard-error.ts';
 
 /** A function of another logger. */
 type Say = (...args: never[]) => unknown;
@@ -42,20 +44,25 @@ export function loggerObserver(
 ): (event: LogEvent) => void {
   return (event) => {
     const { level, failure } = event;
-    const rest = Object.fromEntries(Object.entries(event).filter(([key]) => !TAKEN.has(key)));
-    const text = formatEvent(event).replaceAll('\n', '\\n');
+    for (const value of Object.values(event)) hideSecrets(value);
+    hideSecrets(failure?.value);
+    const rest: Record<string, unknown> = Object.fromEntries(
+      Object.entries(event).filter(([key]) => !TAKEN.has(key)),
+    );
+    rest['namespace'] = onOneLine(event.namespace);
+    const text = onOneLine(formatEvent(event));
     const fields = failure === undefined ? rest : { ...rest, err: failure.value };
-    if (place === 'first') call(logger, level, fields, text);
-    else if (place === 'last') call(logger, level, text, fields);
-    else call(logger, level, text);
+    if (place === 'first') forget(call(logger, level, fields, text));
+    else if (place === 'last') forget(call(logger, level, text, fields));
+    else forget(call(logger, level, text));
   };
 }
 
-function call(logger: ForeignLogger, level: LogLevel, ...args: unknown[]): void {
+function call(logger: ForeignLogger, level: LogLevel, ...args: unknown[]): unknown {
   const name = level === 'critical' ? 'fatal' : level;
   // A method of the logger, which may need it.
   const say = (logger[name] ?? logger.error) as (...args: unknown[]) => unknown;
-  say.apply(logger, args);
+  return say.apply(logger, args);
 }
 
 /** True while this file writes to a console: what is redirected is not to come back. */
@@ -88,16 +95,27 @@ export function diagnosticsChannelObserver(name = 'plait.log'): (event: LogEvent
   };
 }
 
+/** Of how many namespaces it is remembered whether they are named. */
+const MOST_SECTIONS = 1000;
+
 /**
  * An observer that writes to standard error the events of those namespaces that the environment variable `NODE_DEBUG`
  * names, as in `NODE_DEBUG=plait.reactor,shop.*`; whatever their level.
  */
 export function debuglogObserver(): (event: LogEvent) => void {
-  const sections = new Map<string, DebugLogger>();
+  const sections = new Map<string, boolean>();
   return (event) => {
-    let section = sections.get(event.namespace);
-    if (section === undefined) sections.set(event.namespace, (section = debuglog(event.namespace)));
-    if (section.enabled) section('%s', eventAsText(event).trimEnd());
+    const { namespace } = event;
+    let enabled = sections.get(namespace);
+    if (enabled === undefined) {
+      enabled = debuglog(namespace).enabled;
+      if (sections.size < MOST_SECTIONS) sections.set(namespace, enabled);
+    }
+    // In the form of Node's own function, which a broken standard error makes the program's end.
+    if (enabled)
+      writeToStandardError(
+        `${onOneLine(namespace.toUpperCase())} ${process.pid}: ${eventAsText(event)}`,
+      );
   };
 }
 

@@ -6,19 +6,48 @@
  * Rule for editors: an event is written in the turn after it was logged, and everything that waits is written when the
  * process exits, before its end. Only a process that is killed loses what waits.
  */
-import { close as closeFile, fstatSync, open, openSync, write, writeSync } from 'node:fs';
+import {
+  close as closeFile,
+  constants,
+  fstatSync,
+  open,
+  openSync,
+  write,
+  writeSync,
+} from 'node:fs';
 import type { Writable } from 'node:stream';
 import { Deferred } from './defer.ts';
 import { explain } from './errors.ts';
 import { eventAsText, type ILogObserver, type LogEvent } from './log.ts';
 import { eventAsJSON } from './log-json.ts';
 import { succeed } from './maybe.ts';
+import { onOneLine } from './printable.ts';
+import { writeToStandardError } from './standard-error.ts';
 
 /** How many bytes may wait to be written. */
 const MOST_WAITING = 16 * 2 ** 20;
 
-/** How long an exiting process waits for a write that the system has begun. */
+/** How many characters are written at once, or one event. */
+const BATCH = 2 ** 20;
+
+/** How long an exiting process waits for a write that the system has begun, or for a FIFO whose reader takes nothing. */
 const EXIT_PATIENCE_MS = 1000;
+
+/** How soon a FIFO that is full is tried again. */
+const SOON_MS = 20;
+
+/** How long those who wait for what is written to a full FIFO wait at most. */
+const FULL_PATIENCE_MS = 5000;
+
+/** To append, and without waiting: for a FIFO that nobody has opened to read, it would be for ever. */
+const APPEND =
+  constants.O_WRONLY |
+  constants.O_APPEND |
+  constants.O_CREAT |
+  ((constants as Record<string, number>)['O_NONBLOCK'] ?? 0);
+
+// A simulation puts its own in place of the global ones; its time is not that of a file.
+const { setImmediate, setTimeout } = globalThis;
 
 /** Options of {@link FileLogObserver}. */
 export interface FileLogOptions {
@@ -37,7 +66,6 @@ export class FileLogObserver implements ILogObserver, AsyncDisposable {
   readonly #format: EventFormatter;
   readonly #sink: Sink;
   readonly #maxWaiting: number;
-  #dropped = 0;
 
   /** @throws RangeError unless maxWaiting is a positive number */
   constructor(out: string | URL | Writable, format: EventFormatter, options: FileLogOptions = {}) {
@@ -53,35 +81,39 @@ export class FileLogObserver implements ILogObserver, AsyncDisposable {
     const text = this.#format(event);
     if (text === undefined || text === '') return;
     if (this.#sink.waiting >= this.#maxWaiting) {
-      this.#dropped++;
+      this.#sink.dropped++;
       return;
     }
-    if (this.#dropped > 0) this.#tellDropped();
+    if (this.#sink.dropped > 0) this.#tellDropped();
     this.#sink.write(text);
   }
 
   #tellDropped(): void {
-    const count = this.#dropped;
-    this.#dropped = 0;
-    const note = this.#format({
-      time: Date.now() / 1000,
-      level: 'error',
-      namespace: 'plait.log',
-      format: '{count} events were dropped: they could not be written fast enough',
-      count,
-    });
-    if (note !== undefined) this.#sink.write(note);
+    const count = this.#sink.dropped;
+    this.#sink.dropped = 0;
+    try {
+      const note = this.#format({
+        time: Date.now() / 1000,
+        level: 'error',
+        namespace: 'plait.log',
+        format: '{count} events were dropped: they could not be written, or not fast enough',
+        count,
+      });
+      if (note !== undefined) this.#sink.write(note);
+    } catch {
+      // A formatter of the program's own need not be fit for this.
+    }
   }
 
   /** Fires when all that was logged before has been written, or could not be. */
   flush(): Deferred<void> {
-    if (this.#dropped > 0) this.#tellDropped();
+    if (this.#sink.dropped > 0) this.#tellDropped();
     return this.#sink.flush();
   }
 
   /** Writes what waits, and closes the file; a stream that was given stays open. What is logged later is dropped. */
   close(): Deferred<void> {
-    if (this.#dropped > 0) this.#tellDropped();
+    if (this.#sink.dropped > 0) this.#tellDropped();
     return this.#sink.close();
   }
 
@@ -111,6 +143,8 @@ export function jsonFileLogObserver(
 interface Sink {
   /** How many bytes, or about as many, wait. */
   readonly waiting: number;
+  /** How many events were dropped, of which the log does not tell yet. */
+  dropped: number;
   write(text: string): void;
   flush(): Deferred<void>;
   close(): Deferred<void>;
@@ -118,7 +152,12 @@ interface Sink {
 
 /** What went wrong with a log, which cannot be said there. */
 function complain(what: string, error: Error): void {
-  process.stderr.write(`cannot write the log to ${what}: ${explain(error)}\n`);
+  writeToStandardError(onOneLine(`cannot write the log to ${what}: ${explain(error)}`) + '\n');
+}
+
+/** The name of a file for a complaint; a URL that names none may hold a password. */
+function nameOf(path: string | URL): string {
+  return typeof path === 'string' ? path : `${path.protocol}//${path.host}${path.pathname}`;
 }
 
 // ── Streams ──────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -128,6 +167,8 @@ class StreamSink implements Sink {
   readonly #waiters = new Set<Deferred<void>>();
   #waiting = 0;
   #closed = false;
+  #broken = false;
+  dropped = 0;
 
   constructor(stream: Writable) {
     this.#stream = stream;
@@ -147,12 +188,22 @@ class StreamSink implements Sink {
     if (this.#closed || this.#stream.writableEnded || this.#stream.destroyed) return;
     const size = Buffer.byteLength(text);
     this.#waiting += size;
-    this.#stream.write(text, () => {
+    let told = false;
+    const written = (error?: Error | null): void => {
+      if (told) return;
+      told = true;
+      if (error) this.#broken = true;
       this.#waiting -= size;
       if (this.#waiting > 0) return;
-      for (const waiter of this.#waiters) waiter.callback();
+      for (const waiter of [...this.#waiters]) waiter.callback();
       this.#waiters.clear();
-    });
+    };
+    try {
+      this.#stream.write(text, written);
+    } catch (error) {
+      this.#failed(error as Error);
+      written(error as Error);
+    }
   }
 
   flush(): Deferred<void> {
@@ -166,7 +217,8 @@ class StreamSink implements Sink {
     const flushed = this.flush();
     this.#closed = true;
     return flushed.addCallback(() => {
-      this.#stream.off('error', this.#failed);
+      // The error of a write is emitted after its callback, and without a listener would end the process.
+      if (!this.#broken) this.#stream.off('error', this.#failed);
     });
   }
 }
@@ -183,9 +235,13 @@ function writeAll(): void {
 class FileSink implements Sink {
   readonly #path: string | URL;
   #lines: string[] = [];
+  /** Where in the lines the first is that waits. */
+  #first = 0;
   #bytes = 0;
   /** What the system was given, and has not said to have written. */
   #writing: Buffer | undefined;
+  /** What of a batch the system has not taken. */
+  #rest: Buffer | undefined;
   /** How long the file was when it was given that. */
   #length = 0;
   #descriptor: number | undefined;
@@ -194,19 +250,24 @@ class FileSink implements Sink {
   #failing = false;
   #closing = false;
   #waiters: Deferred<void>[] = [];
+  /** Until it is tried again to write to a full FIFO. */
+  #timer: NodeJS.Timeout | undefined;
+  /** Since when a FIFO has taken nothing, by `Date.now()`. */
+  #fullSince: number | undefined;
+  dropped = 0;
 
   constructor(path: string | URL) {
     this.#path = path;
   }
 
   get waiting(): number {
-    return this.#bytes + (this.#writing?.length ?? 0);
+    return this.#bytes + (this.#writing?.length ?? 0) + (this.#rest?.length ?? 0);
   }
 
   write(text: string): void {
     if (this.#closing) return;
-    this.#lines.push(text);
     this.#bytes += Buffer.byteLength(text);
+    this.#lines.push(text);
     if (unwritten.size === 0) process.on('exit', writeAll);
     unwritten.add(this);
     if (this.#scheduled) return;
@@ -216,17 +277,22 @@ class FileSink implements Sink {
 
   /** Writes what waits; does nothing more when nothing does. */
   #next(): void {
-    if (this.#descriptor === undefined) {
-      this.#open();
-      return;
+    try {
+      if (this.#descriptor === undefined) {
+        this.#open();
+        return;
+      }
+      const batch = this.#take();
+      if (batch.length === 0) this.#finish();
+      else this.#write(this.#descriptor, batch);
+    } catch (error) {
+      // A path that can be none, say.
+      this.#failed(error as Error);
     }
-    const batch = this.#take();
-    if (batch.length === 0) this.#rest();
-    else this.#write(this.#descriptor, batch);
   }
 
   #open(): void {
-    open(this.#path, 'a', 0o644, (error, descriptor) => {
+    open(this.#path, APPEND, 0o644, (error, descriptor) => {
       if (error !== null) {
         this.#failed(error);
         return;
@@ -236,37 +302,81 @@ class FileSink implements Sink {
     });
   }
 
+  /** What is to be written next: some of the lines; nothing when none waits. */
   #take(): Buffer {
-    const batch = Buffer.from(this.#lines.join(''));
-    this.#lines = [];
-    this.#bytes = 0;
+    const rest = this.#rest;
+    if (rest !== undefined) {
+      this.#rest = undefined;
+      return rest;
+    }
+    const from = this.#first;
+    let size = 0;
+    while (this.#first < this.#lines.length && size < BATCH)
+      size += (this.#lines[this.#first++] as string).length;
+    const batch = Buffer.from(this.#lines.slice(from, this.#first).join(''));
+    this.#bytes -= batch.length;
+    if (this.#first === this.#lines.length) {
+      this.#lines = [];
+      this.#first = 0;
+      this.#bytes = 0;
+    }
     return batch;
   }
 
   #write(descriptor: number, batch: Buffer): void {
+    const stats = statsOf(descriptor);
+    if (stats?.removed === true) {
+      // Somebody has taken the file away, as those do that rotate logs. Who looks for it wants one of this name.
+      this.#descriptor = undefined;
+      this.#rest = batch;
+      closeFile(descriptor, () => this.#next());
+      return;
+    }
     this.#writing = batch;
-    this.#length = lengthOf(descriptor);
+    this.#length = stats?.length ?? Infinity;
     write(descriptor, batch, 0, batch.length, null, (error, written) => {
       this.#writing = undefined;
-      if (error !== null) this.#failed(error);
-      else if (written < batch.length) this.#write(descriptor, batch.subarray(written));
+      if (error?.code === 'EAGAIN') this.#full(batch);
+      else if (error !== null) this.#failed(error);
       else {
         this.#failing = false;
+        this.#fullSince = undefined;
+        if (written < batch.length) this.#rest = batch.subarray(written);
         this.#next();
       }
     });
   }
 
-  /** What waits is dropped: the file may never be writable again. The next event tries anew. */
+  /** A FIFO takes no more for now. That does not keep the process alive, but those who wait for a flush do, for a time. */
+  #full(batch: Buffer): void {
+    this.#rest = batch;
+    this.#fullSince ??= Date.now();
+    if (this.#waiters.length > 0 && Date.now() - this.#fullSince > FULL_PATIENCE_MS) {
+      this.#fullSince = undefined;
+      this.#failed(new Error('its reader takes nothing'));
+      return;
+    }
+    this.#timer = setTimeout(() => {
+      this.#timer = undefined;
+      this.#next();
+    }, SOON_MS);
+    if (this.#waiters.length === 0) this.#timer.unref();
+  }
+
+  /** What waits is dropped, and counted: the file may never be writable again. The next event tries anew. */
   #failed(error: Error): void {
-    if (!this.#failing) complain(String(this.#path), error);
+    if (!this.#failing) complain(nameOf(this.#path), error);
     this.#failing = true;
-    this.#take();
-    this.#rest();
+    this.dropped += this.#lines.length - this.#first + (this.#rest === undefined ? 0 : 1);
+    this.#lines = [];
+    this.#first = 0;
+    this.#bytes = 0;
+    this.#rest = undefined;
+    this.#finish();
   }
 
   /** Nothing waits. */
-  #rest(): void {
+  #finish(): void {
     this.#scheduled = false;
     unwritten.delete(this);
     if (unwritten.size === 0) process.off('exit', writeAll);
@@ -288,6 +398,7 @@ class FileSink implements Sink {
       this.#waiters = this.#waiters.filter((waiter) => waiter !== flushed);
     });
     this.#waiters.push(flushed);
+    this.#timer?.ref();
     return flushed;
   }
 
@@ -296,7 +407,7 @@ class FileSink implements Sink {
     if (!this.#scheduled) {
       this.#scheduled = true;
       setImmediate(() => {
-        if (this.#descriptor === undefined) this.#rest();
+        if (this.#descriptor === undefined) this.#finish();
         else this.#next();
       });
     }
@@ -306,30 +417,47 @@ class FileSink implements Sink {
   /** The process exits: no callback will come any more. */
   writeNow(): void {
     try {
-      const descriptor = (this.#descriptor ??= openSync(this.#path, 'a', 0o644));
+      const descriptor = (this.#descriptor ??= openSync(this.#path, APPEND, 0o644));
       if (this.#writing !== undefined)
         waitForLength(descriptor, this.#length + this.#writing.length);
-      let batch = this.#take();
-      while (batch.length > 0) batch = batch.subarray(writeSync(descriptor, batch));
+      for (let batch = this.#take(); batch.length > 0; batch = this.#take())
+        writeAllNow(descriptor, batch);
     } catch (error) {
-      complain(String(this.#path), error as Error);
+      complain(nameOf(this.#path), error as Error);
     }
   }
 }
 
-/** How long a file is; Infinity for what has no length. */
-function lengthOf(descriptor: number): number {
+const pause = new Int32Array(new SharedArrayBuffer(4));
+
+/** Writes all of it; throws for a FIFO that takes nothing for a time. */
+function writeAllNow(descriptor: number, batch: Buffer): void {
+  let until = Date.now() + EXIT_PATIENCE_MS;
+  for (let at = 0; at < batch.length;) {
+    try {
+      at += writeSync(descriptor, batch, at);
+      until = Date.now() + EXIT_PATIENCE_MS;
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'EAGAIN' || Date.now() > until) throw error;
+      Atomics.wait(pause, 0, 0, 1);
+    }
+  }
+}
+
+/** How long a file is, Infinity for what has no length, and whether its name is gone; undefined where that is not known. */
+function statsOf(descriptor: number): { length: number; removed: boolean } | undefined {
   try {
     const stats = fstatSync(descriptor);
-    return stats.isFile() ? stats.size : Infinity;
+    if (!stats.isFile()) return { length: Infinity, removed: false };
+    return { length: stats.size, removed: stats.nlink === 0 };
   } catch {
-    return Infinity;
+    return undefined;
   }
 }
 
 /** Until a write that another thread does has been done, so that nothing overtakes it. */
 function waitForLength(descriptor: number, length: number): void {
-  const clock = new Int32Array(new SharedArrayBuffer(4));
   const until = Date.now() + EXIT_PATIENCE_MS;
-  while (lengthOf(descriptor) < length && Date.now() < until) Atomics.wait(clock, 0, 0, 1);
+  while ((statsOf(descriptor)?.length ?? Infinity) < length && Date.now() < until)
+    Atomics.wait(pause, 0, 0, 1);
 }

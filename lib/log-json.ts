@@ -9,6 +9,7 @@ import { createReadStream } from 'node:fs';
 import { ReceiveBuffer } from './bytes.ts';
 import { Failure } from './failure.ts';
 import { formatEvent, LOG_LEVELS, type LogEvent, Logger, type LogLevel } from './log.ts';
+import { escapeJSON } from './printable.ts';
 
 const log = new Logger('plait.log');
 
@@ -39,11 +40,7 @@ type Json = null | boolean | number | string | readonly Json[] | { readonly [key
 export function eventAsJSON(event: LogEvent): string {
   const message = Object.hasOwn(event, 'message') ? {} : { message: formatEvent(event) };
   const json = new Writer().write({ ...event, ...message });
-  // Within JSON these can only stand in texts. They would disturb terminals, or start a line for some readers.
-  return JSON.stringify(json).replace(
-    /[\u007f-\u009f\u2028\u2029]/g,
-    (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`,
-  );
+  return escapeJSON(JSON.stringify(json));
 }
 
 /** Makes values of JSON of anything. */

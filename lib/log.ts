@@ -3,6 +3,8 @@
  * observer that throws never disturbs the code that logs. Twisted: `twisted.logger`.
  */
 import { Failure } from './failure.ts';
+import { cut, escapeControls, onOneLine, show } from './printable.ts';
+import { writeToStandardError } from './standard-error.ts';
 
 /** How serious an event is, least first. */
 export const LOG_LEVELS = ['debug', 'info', 'warn', 'error', 'critical'] as const;
@@ -28,22 +30,46 @@ export interface ILogObserver {
   emit(event: LogEvent): void;
 }
 
-/** Takes each event: a function, or something that has `emit`. What it throws is dropped. */
+/**
+ * Takes each event: a function, or something that has `emit`. What it throws is dropped, and so is what a promise that
+ * it returns is rejected with.
+ */
 export type LogObserver = ((event: LogEvent) => void) | ILogObserver;
 
 /** @internal Gives an event to an observer, which must not disturb whoever logs. */
 export function tell(observer: LogObserver, event: LogEvent): void {
   try {
-    if (typeof observer === 'function') observer(event);
-    else observer.emit(event);
+    // An async function is an observer for TypeScript, so something may be returned.
+    if (typeof observer === 'function') {
+      const call: (event: LogEvent) => unknown = observer;
+      forget(call(event));
+    } else {
+      const object: { emit(event: LogEvent): unknown } = observer;
+      forget(object.emit(event));
+    }
   } catch {
     // Telling the others of a broken observer could go on for ever.
   }
 }
 
+/** @internal Drops what an observer returned; a promise among it may be rejected. */
+export function forget(result: unknown): void {
+  if (typeof result !== 'object' || result === null) return;
+  const { then } = result as { then?: unknown };
+  if (typeof then === 'function') then.call(result, undefined, () => {});
+}
+
+/**
+ * How often events may be logged from within observers of events that were themselves logged so. What goes on beyond
+ * that would go on for ever, and is dropped.
+ */
+const MOST_NESTED = 4;
+
 /** Hands each event to each observer. Twisted: `LogPublisher`. */
 export class LogPublisher implements ILogObserver {
   readonly #observers = new Set<LogObserver>();
+  /** How many events are being handed on: more than one if an observer logs. */
+  #nested = 0;
 
   constructor(...observers: LogObserver[]) {
     for (const observer of observers) this.#observers.add(observer);
@@ -64,52 +90,78 @@ export class LogPublisher implements ILogObserver {
   }
 
   emit(event: LogEvent): void {
+    if (this.#nested >= MOST_NESTED) return;
+    this.#nested++;
     for (const observer of [...this.#observers]) tell(observer, event);
+    this.#nested--;
   }
 }
 
+/** How long the text of an event is at most. */
+const LONGEST_TEXT = 256 * 1024;
+
 /**
  * The event's text: its format with the fields put in. A field may come from a peer: control characters, which must not
- * reach a terminal, are shown as `\x1b`, and a field starts no new line.
+ * reach a terminal, and characters that turn the direction of others round or cannot be seen, are shown as `\x1b` or
+ * `\u202e`, and a field starts no new line. Of a long field the first 16 Ki characters are shown.
  */
 export function formatEvent(event: LogEvent): string {
   const text = event.format.replace(/\{(\w+)\}/g, (whole, name: string) =>
     Object.hasOwn(event, name) ? show(event[name]).replaceAll('\n', '\\n') : whole,
   );
-  return escapeControls(text);
-}
-
-/** The event on one line: time, namespace, level, text; then a failure's stack, no line of which looks like an event. */
-export function eventAsText(event: LogEvent): string {
-  const head = `${new Date(event.time * 1000).toISOString()} [${event.namespace}#${event.level}]`;
-  const text = `${head} ${formatEvent(event)}\n`;
-  if (event.failure === undefined) return text;
-  const stack = escapeControls(event.failure.getTraceback());
-  return `${text}${stack.replace(/\n(?=\S)/g, '\n    ')}\n`;
-}
-
-function show(value: unknown): string {
-  try {
-    return String(value);
-  } catch {
-    return '(a value that cannot be shown)';
-  }
-}
-
-/** All but tabs and line feeds. */
-function escapeControls(text: string): string {
-  return text.replace(
-    /[\u0000-\u0008\u000b-\u001f\u007f-\u009f]/g,
-    (c) => `\\x${c.charCodeAt(0).toString(16).padStart(2, '0')}`,
-  );
+  return escapeControls(cut(text, LONGEST_TEXT));
 }
 
 /**
- * An observer that writes warnings and worse to standard error. It is the only one until a program says otherwise.
+ * The event on one line: time, namespace, level, text; then the lines that its format and a failure's stack have more,
+ * none of which looks like an event.
+ */
+export function eventAsText(event: LogEvent): string {
+  const { level, namespace, failure } = event;
+  const head = `${timeAsText(event.time)} [${name(namespace)}#${name(level)}]`;
+  const text = indentRest(`${head} ${formatEvent(event)}`);
+  if (failure === undefined) return `${text}\n`;
+  // An error may call itself anything, but hardly a date.
+  return `${text}\n${indentRest(tracebackOf(failure)).replace(/^\d/, '    $&')}\n`;
+}
+
+/** Lines but the first that begin at the margin are indented. */
+function indentRest(text: string): string {
+  return text.replace(/\n(?=\S)/g, '\n    ');
+}
+
+function name(text: unknown): string {
+  return onOneLine(cut(show(text), LONGEST_NAME));
+}
+
+/** How long a namespace is at most, as text. */
+const LONGEST_NAME = 1000;
+
+/** Like that of {@link Date}, but for what is no time too. */
+function timeAsText(seconds: unknown): string {
+  try {
+    return new Date((seconds as number) * 1000).toISOString();
+  } catch {
+    return '(no time)';
+  }
+}
+
+function tracebackOf(failure: unknown): string {
+  try {
+    return escapeControls((failure as Failure).getTraceback());
+  } catch {
+    return name(failure);
+  }
+}
+
+/**
+ * An observer that writes warnings and worse to standard error. It is the only one until a program says otherwise. A
+ * standard error that is broken, closed or full does not disturb the program: what cannot be written is dropped. Of what
+ * a full pipe does not take, 1 MiB is kept until it does.
  */
 export function stderrObserver(event: LogEvent): void {
   if (LOG_LEVELS.indexOf(event.level) < LOG_LEVELS.indexOf('warn')) return;
-  process.stderr.write(eventAsText(event));
+  writeToStandardError(eventAsText(event));
 }
 
 /**
@@ -174,6 +226,9 @@ export const globalLogPublisher: LogPublisher = new LogPublisher(stderrObserver,
 /** Fields of an event besides its text. */
 export type LogFields = Readonly<Record<string, unknown>>;
 
+/** How many events are being logged: more than one if an observer logs. */
+let nested = 0;
+
 /** What came of something that was run by {@link Logger.failuresHandled}. */
 export interface Operation<T> {
   readonly succeeded: boolean;
@@ -218,7 +273,10 @@ export class Logger {
       format,
     };
     if (this.source !== undefined) (event as Record<string, unknown>)['source'] = this.source;
+    if (nested >= MOST_NESTED) return;
+    nested++;
     tell(this.#observer, event);
+    nested--;
   }
 
   debug(format: string, fields?: LogFields): void {

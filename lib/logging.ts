@@ -6,6 +6,7 @@
 import { redirectConsole } from './log-bridges.ts';
 import {
   earlyEvents,
+  forget,
   globalLogPublisher,
   type ILogObserver,
   LOG_LEVELS,
@@ -33,7 +34,7 @@ export interface ILogPredicate {
 
 /**
  * Hands on those events that pass: those of which the first predicate that does not say `maybe` says `yes`, and those
- * of which all say `maybe`. A predicate that throws counts as `maybe`. Twisted: `FilteringLogObserver`.
+ * of which all say `maybe`. A predicate that throws, or says something else, counts as `maybe`. Twisted: `FilteringLogObserver`.
  *
  * @example
  * const levels = new LogLevelFilterPredicate('warn');
@@ -68,7 +69,8 @@ export class FilteringLogObserver implements ILogObserver {
     for (const predicate of this.#predicates) {
       try {
         const result = typeof predicate === 'function' ? predicate(event) : predicate.decide(event);
-        if (result !== 'maybe') return result === 'yes';
+        if (result === 'yes' || result === 'no') return result === 'yes';
+        forget(result);
       } catch {
         // It cannot say.
       }

@@ -34,6 +34,8 @@ export const FLOORS: readonly (readonly string[])[] = [
     'lockfile',
     'log',
     'pending',
+    'printable',
+    'standard-error',
     'tls-settings',
     'unhandled',
   ],
