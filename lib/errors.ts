@@ -40,6 +40,7 @@
 
 import type { Deferred } from './defer.ts';
 import type { Failure } from './failure.ts';
+import { hideSecrets, onOneLine, show } from './printable.ts';
 
 /** What a {@link PlaitError} can be given besides its message. */
 export interface ErrorDetails extends ErrorOptions {
@@ -52,7 +53,8 @@ export interface ErrorDetails extends ErrorOptions {
 
 /**
  * The root of the tree. An error made from one of Node's keeps it as `cause` and repeats its `code`, `syscall`,
- * `address` and `port`.
+ * `address` and `port`. What Node's error holds besides that may be secret, as a command's arguments may, is not printed
+ * with it.
  */
 export class PlaitError extends Error {
   /** Node's error code, where the operating system gave one. */
@@ -68,6 +70,7 @@ export class PlaitError extends Error {
     );
     if (details === undefined) return;
     const cause = details.cause as ErrorDetails | null | undefined;
+    hideSecrets(cause);
     for (const key of ['code', 'syscall', 'address', 'port'] as const) {
       const value =
         details[key] ?? (cause instanceof Error ? (cause as ErrorDetails)[key] : undefined);
@@ -515,7 +518,7 @@ const EXPLANATIONS: ReadonlyMap<string, string> = new Map([
 export function explain(error: Error): string {
   const code = (error as ErrorDetails).code;
   const words = code === undefined ? undefined : EXPLANATIONS.get(code);
-  return words === undefined ? error.message : `${words} (${code})`;
+  return words === undefined ? onOneLine(show(error.message)) : `${words} (${code})`;
 }
 
 type ConnectErrorClass = new (message?: string, details?: ErrorDetails) => ConnectError;

@@ -5,7 +5,7 @@
  */
 import { inspect } from 'node:util';
 import { showAwaits } from './awaited.ts';
-import { cut, onOneLine, traceback } from './printable.ts';
+import { cut, escapeControls, onOneLine, traceback } from './printable.ts';
 import { writeToStandardError } from './standard-error.ts';
 
 /** A class of errors, as `instanceof` takes it; abstract ones too. */
@@ -163,7 +163,7 @@ function asError(thrown: unknown): Error {
 
 function describe(thing: unknown): string {
   try {
-    return cut(inspect(thing, { depth: 1, breakLength: Infinity }), LONGEST_BRIEF);
+    return escapeControls(cut(inspect(thing, { depth: 1, breakLength: Infinity }), LONGEST_BRIEF));
   } catch {
     return '(a value that cannot be shown)';
   }

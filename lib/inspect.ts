@@ -4,6 +4,7 @@
  */
 import type { IDelayedCall, Seconds } from './interfaces.ts';
 import type { PendingDeferred } from './pending.ts';
+import { onOneLine } from './printable.ts';
 
 /** The kinds of things that a reactor has open. */
 export type OpenKind = 'connection' | 'port' | 'attempt' | 'process';
@@ -71,7 +72,7 @@ export function inspection(
 function asText(running: boolean, parts: Omit<Inspection, 'running' | 'toString'>): string {
   const lines = [`the reactor is ${running ? 'running' : 'not running'}`];
   const list = (title: string, items: readonly string[]): void => {
-    if (items.length > 0) lines.push(`${title}:`, ...items.map((item) => `  ${item}`));
+    if (items.length > 0) lines.push(`${title}:`, ...items.map((item) => `  ${onOneLine(item)}`));
   };
   list(
     'calls that wait',

@@ -5,7 +5,7 @@
  */
 import { debuglog, format } from 'node:util';
 import { eventAsText, forget, formatEvent, Logger, type LogEvent, type LogLevel } from './log.ts';
-import { hideSecrets, onOneLine } from './printable.ts';
+import { hideSecrets, onOneLine, show } from './printable.ts';
 import { writeToStandardError } from './standard-error.ts';
 
 /** A function of another logger. */
@@ -49,7 +49,7 @@ export function loggerObserver(
     const rest: Record<string, unknown> = Object.fromEntries(
       Object.entries(event).filter(([key]) => !TAKEN.has(key)),
     );
-    rest['namespace'] = onOneLine(event.namespace);
+    rest['namespace'] = onOneLine(show(event.namespace));
     const text = onOneLine(formatEvent(event));
     const fields = failure === undefined ? rest : { ...rest, err: failure.value };
     if (place === 'first') forget(call(logger, level, fields, text));

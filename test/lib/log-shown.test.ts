@@ -1,0 +1,207 @@
+/** What logs, tracebacks and reports show: nothing that forges a line, floods, or gives a secret away. */
+import { inspect } from 'node:util';
+import {
+  consoleObserver,
+  eventAsJSON,
+  eventAsText,
+  eventFromJSON,
+  Failure,
+  FirstError,
+  formatEvent,
+  type LogEvent,
+  loggerObserver,
+  PlaitError,
+  Reactor,
+  SpawnError,
+} from 'plait';
+import { run } from '../child.ts';
+import t from '../fixture.ts';
+
+function event(fields: Record<string, unknown> = {}): LogEvent {
+  return { time: 1_700_000_000.5, level: 'info', namespace: 'shop', format: 'open', ...fields };
+}
+
+const FORGED = '\n2026-01-01T00:00:00.000Z [bank#info] paid';
+
+/** One of each kind that must not reach a terminal, or a reader's eye, as it is. */
+const ODD = Array.from(
+  '\0\x07\b\v\f\r\x1b\x7f\x85\x9b\u00ad\u061c\u180e\u200b\u200e\u200f\u2028\u2029\u202a\u202e\u2060\u2066\u2069\ufeff\ufff9\u{e0041}',
+);
+
+t.test('FND-88: where the intrinsics are frozen the log shows stacks and causes', async (t) => {
+  const flags = process.execArgv;
+  process.execArgv = [...flags, '--frozen-intrinsics', '--no-warnings'];
+  const program = `import { Failure, Logger } from 'plait';
+    const cause = Object.assign(new TypeError('dry'), { code: 'EDRY', spawnargs: ['--password=x'] });
+    new Logger('shop').failure('cannot brew', new Failure(new RangeError('no water', { cause })));
+    new Logger('shop').failure('sold out', new Failure(new Error('no tea')));`;
+  const running = run(t, program);
+  process.execArgv = flags;
+  const { stderr } = await running;
+  t.match(stderr, /RangeError: no water\n +at .*program\.mjs/);
+  t.match(stderr, /\[cause\]: TypeError: dry\n +at .*program\.mjs/);
+  t.match(stderr, 'code: EDRY');
+  t.match(stderr, /Error: no tea\n +at .*program\.mjs/);
+  t.notMatch(stderr, /\{\}|password/);
+});
+
+t.test('FND-88: neither namespace, level, format, field nor failure forges a line', async (t) => {
+  class Odd extends Error {
+    override name = `Odd${FORGED}`;
+  }
+  const failures = [new Odd(`tea${FORGED}`), new Error('a', { cause: new Odd(FORGED) })];
+  const events = [
+    event({ namespace: `shop${FORGED}` }),
+    event({ level: `info${FORGED}` }),
+    event({ format: `open${FORGED}` }),
+    event({ format: '{x}', x: FORGED }),
+    event({ time: NaN }),
+    event({ time: undefined, namespace: 7, level: undefined }),
+    ...failures.map((error) => event({ failure: new Failure(error) })),
+    event({ failure: 'none' }),
+  ];
+  for (const each of events) {
+    const text = eventAsText(each);
+    t.equal(text.match(/^\S+ \[/gm)?.length ?? 1, 1, text);
+    t.notMatch(text, /^2026/m);
+    t.notMatch(eventAsJSON(each), '\n');
+    const said: unknown[][] = [];
+    const say = (...args: unknown[]): void => void said.push(args);
+    loggerObserver({ debug: say, info: say, warn: say, error: say })(each);
+    const [fields, message] = said[0] as [Record<string, unknown>, string];
+    t.notMatch(`${message}${String(fields['namespace'])}`, '\n');
+    consoleObserver({ debug: say, info: say, warn: say, error: say })({ ...each, level: 'info' });
+    t.notMatch(said[1]?.[1], /^2026/m);
+  }
+});
+
+t.test('FND-88: characters that cannot be seen, or move others, are shown escaped', async (t) => {
+  for (const odd of ODD) {
+    const failure = new Failure(new Error(`tea ${odd}`));
+    const each = event({
+      namespace: odd,
+      level: odd,
+      format: `${odd} {x}`,
+      x: odd,
+      [odd]: { [odd]: odd },
+      failure,
+    });
+    const shown = [
+      eventAsText(each),
+      eventAsJSON(each),
+      formatEvent(each),
+      failure.getTraceback(),
+      failure.getBriefTraceback(),
+      String(failure),
+      new Failure(odd).getErrorMessage(),
+    ];
+    const name = `U+${odd.codePointAt(0)?.toString(16)}`;
+    t.same(
+      shown.map((text) => text.includes(odd)),
+      shown.map(() => false),
+      name,
+    );
+    const known = { time: 1, level: 'info', namespace: odd, format: odd, tea: odd } as LogEvent;
+    t.ok(eventFromJSON(eventAsJSON(known))['tea'] === odd, `${name} is read back from JSON`);
+  }
+  t.match(
+    formatEvent(event({ format: '{x}', x: '\x1b\u202e\u{e0041}' })),
+    '\\x1b\\u202e\\u{e0041}',
+  );
+  const kept = 'a\tb é 茶 👩‍👩‍👧 \u200cب';
+  t.equal(formatEvent(event({ format: '{x}', x: kept })), kept, 'others are left alone');
+
+  const reactor = new Reactor();
+  const named = { [`tick${FORGED}`]: () => {} }[`tick${FORGED}`];
+  const call = reactor.callLater(1000, named);
+  t.equal(String(reactor.inspect()).split('\n').length, 3);
+  call.cancel();
+});
+
+t.test('FND-88: what is shown of a field is bounded', async (t) => {
+  let shared: unknown = ['tea'];
+  for (let i = 0; i < 60; i++) shared = [shared, shared, shared, shared];
+  const circular: unknown[] = [];
+  circular.push(circular, circular);
+  const wide = Array.from({ length: 1_000_000 }, (_, i) => i);
+  const cases: [string, unknown, RegExp][] = [
+    ['shared arrays', shared, /too deep/],
+    ['an array within itself', circular, /too deep/],
+    ['a wide array', wide, /^0,1,2,.*,199,\(and more\)$/],
+    ['a long text', 'x'.repeat(1e7), /^x{16384}\(and more\)$/],
+    ['a long Buffer', Buffer.alloc(1e7, 'x'), /^x{16384}\(and more\)$/],
+    ['a typed array', new Float64Array(1e6), /^0,0,.*\(and more\)$/],
+    ['holes', [1, null, undefined, [2]], /^1,,,2$/],
+    ['a list of its own', Object.assign([1], { toString: () => 'mine' }), /^mine$/],
+    ['a view', new DataView(new ArrayBuffer(3)), /^\[object DataView\]$/],
+    [
+      'a trap',
+      new Proxy([], {
+        get() {
+          throw new Error('no');
+        },
+      }),
+      /^\(a value that cannot be shown\)$/,
+    ],
+  ];
+  for (const [name, x, expected] of cases) {
+    t.match(formatEvent(event({ format: '{x}', x })), expected, name);
+    t.ok(eventAsJSON(event({ x })).length < 1e6, name);
+  }
+  const many = event({ format: '{x}'.repeat(1000), x: 'x'.repeat(1e5) });
+  t.ok(formatEvent(many).length < 300_000);
+  const long = new Failure(Object.assign(new Error('x'.repeat(1e7)), { wide }));
+  t.ok(long.getTraceback().length < 100_000);
+  t.ok(long.getBriefTraceback().length < 100_000);
+  t.ok(new Failure('x'.repeat(1e7)).getErrorMessage().length < 100_000);
+  t.ok(eventAsText(event({ namespace: 'x'.repeat(1e7), failure: long })).length < 200_000);
+});
+
+// ── Secrets ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+t.test('FND-1B: what the runtime’s errors carry along is not shown', async (t) => {
+  const secret = 'hunter2';
+  const foreign = () => [
+    Object.assign(new Error('spawn x ENOENT'), { code: 'ENOENT', spawnargs: [secret] }),
+    Object.assign(new Error('no'), { cmd: `x --password=${secret}`, output: [secret] }),
+    Object.assign(new TypeError('Invalid URL'), { code: 'ERR_INVALID_URL', input: secret }),
+    Object.assign(new Error('altname'), { code: 'ERR_TLS_X', cert: { pem: secret } }),
+    Object.assign(new Error('fetch'), { code: 'UND_ERR', socket: { secret }, headers: [secret] }),
+    Object.assign(new Error('parse'), {
+      code: 'HPE',
+      rawPacket: Buffer.from(secret),
+      body: secret,
+    }),
+  ];
+  const wrapped = foreign().flatMap((cause) => [
+    cause,
+    new Error('outer', { cause }),
+    new Error('outer', { cause: new Error('middle', { cause }) }),
+    new AggregateError([new Error('fine'), cause], 'all'),
+    new FirstError(new Failure(cause), 0),
+  ]);
+  const errors = [...wrapped, ...foreign().map((cause) => new SpawnError('no', { cause }))];
+  for (const error of errors) {
+    const failure = new Failure(error);
+    const each = event({ failure, error, format: '{error}' });
+    const said: unknown[] = [];
+    const say = (...args: unknown[]): void => void said.push(args);
+    const texts = [eventAsJSON(each), failure.getTraceback(), eventAsText(each)];
+    loggerObserver({ debug: say, info: say, warn: say, error: say })(each);
+    texts.push(inspect(said, { depth: 9 }), JSON.stringify(said));
+    for (const text of texts) t.notMatch(text, secret);
+  }
+  const [cause] = foreign();
+  const error = new PlaitError('cannot', { cause });
+  t.notMatch(inspect(error, { depth: 9 }), secret, 'not even by those who print it themselves');
+  t.same((cause as { spawnargs?: unknown }).spawnargs, [secret], 'a program can read it');
+  const frozen = Object.freeze(foreign()[0]);
+  t.notMatch(new Failure(frozen).getTraceback(), secret);
+  t.match(new Failure(frozen).getTraceback(), /spawn x ENOENT\n/);
+  const mine = Object.assign(new RangeError('mine'), { input: 7, body: 'tea' });
+  t.match(
+    new Failure(mine).getTraceback(),
+    /input: 7/,
+    'errors of other classes show what they do',
+  );
+});
