@@ -174,7 +174,7 @@ export function listening(start: () => IListeningPort): Deferred<IListeningPort>
 
 /** Options of TCP server endpoints. */
 export interface TCPServerOptions {
-  /** How many connections may wait to be accepted. Default: 50. */
+  /** How many connections may wait to be accepted. Default: 511. */
   readonly backlog?: number;
   /** The address to listen on; default: any of the endpoint's family. */
   readonly interface?: string;

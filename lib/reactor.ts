@@ -76,7 +76,8 @@ import { adoptedTarget, bind, datagramTarget, Port as UDPPort } from './transpor
 /** Seconds that `connectTCP` allows by default. */
 const CONNECT_TIMEOUT: Seconds = 30;
 
-const BACKLOG = 50;
+/** Node's. Twisted's is 50, with which hundreds of clients that come at once wait for seconds, or are refused. */
+const BACKLOG = 511;
 
 /**
  * Asks the operating system for things, and calls back when they happen. There may be many, each with its own timers

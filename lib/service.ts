@@ -6,7 +6,7 @@
 import { type CooperativeTask, Cooperator, type CooperatorOptions } from './cooperate.ts';
 import { Deferred } from './defer.ts';
 import { serverFromString } from './endpoint-strings.ts';
-import { CancelledError } from './errors.ts';
+import { CancelledError, CannotListenError } from './errors.ts';
 import type { Failure } from './failure.ts';
 import type {
   IDelayedCall,
@@ -371,6 +371,10 @@ export class StreamServerEndpointService extends Service {
   #waiters: Deferred<IListeningPort>[] = [];
   /** How the latest attempt has failed. */
   #failure: Failure | undefined;
+  /** `whenListening` was called since it began to listen. */
+  #looked = false;
+  /** Whatever the endpoint fails with ends the program. */
+  #endsProgram = false;
 
   /** @param stop what becomes of the connections when the service stops, as for `stopListening` */
   constructor(
@@ -384,11 +388,22 @@ export class StreamServerEndpointService extends Service {
     this.#stop = stop;
   }
 
+  /** @internal one that ends the program whatever it is that keeps it from listening */
+  static ending(
+    endpoint: IStreamServerEndpoint,
+    factory: IProtocolFactory,
+  ): StreamServerEndpointService {
+    const service = new StreamServerEndpointService(endpoint, factory);
+    service.#endsProgram = true;
+    return service;
+  }
+
   /**
    * Fires with the port once it listens. Fails with what the endpoint fails with, as CannotListenError, or with
    * CancelledError if it is stopped before.
    */
   whenListening(): Deferred<IListeningPort> {
+    this.#looked = true;
     if (this.#port !== undefined) return succeed(this.#port);
     if (this.#failure !== undefined) return fail(this.#failure);
     const waiter: Deferred<IListeningPort> = new Deferred<IListeningPort>(() => {
@@ -404,7 +419,10 @@ export class StreamServerEndpointService extends Service {
     this.#listen();
   }
 
-  /** Begins to listen unless that was done. A failure is logged if nobody waits for `whenListening`. */
+  /**
+   * Begins to listen unless that was done. If that fails and nothing has called `whenListening`, a CannotListenError
+   * ends the program, as that of a port; what else an endpoint may fail with is logged.
+   */
   override startService(): void {
     super.startService();
     this.#listen();
@@ -413,6 +431,7 @@ export class StreamServerEndpointService extends Service {
   #listen(): void {
     if (this.#tried) return;
     this.#tried = true;
+    this.#looked = this.#waiters.length > 0;
     this.#attempt = maybeDeferred(() => this.#endpoint.listen(this.#factory)).addCallbacks(
       (port) => {
         this.#port = port;
@@ -428,8 +447,16 @@ export class StreamServerEndpointService extends Service {
     this.#failure = failure;
     const waiters = this.#waiters.splice(0);
     for (const waiter of waiters) waiter.errback(failure);
-    if (waiters.length === 0 && failure.check(CancelledError) === undefined)
+    if (waiters.length > 0 || failure.check(CancelledError) !== undefined) return;
+    const { value } = failure;
+    if (!this.#endsProgram) {
       log.failure('a service could not listen', failure, 'error');
+      if (!(value instanceof CannotListenError)) return;
+    }
+    // In the next turn, so that who waits for it may still come.
+    queueMicrotask(() => {
+      if (this.#failure === failure && !this.#looked) throw value;
+    });
   }
 
   /** Fires when the port is closed, and its connections too if they are drained or aborted. */
@@ -447,7 +474,8 @@ export class StreamServerEndpointService extends Service {
 }
 
 /**
- * Listens where `description` says, while it runs; see `serverFromString`. Twisted: `strports.service`.
+ * Listens where `description` says, while it runs; see `serverFromString`. If it cannot, and nothing has called
+ * `whenListening`, that ends the program. Twisted: `strports.service`, where starting it raises.
  *
  * @param reactor what the description's endpoint listens with
  * @throws what `serverFromString` throws for a description that cannot be understood
@@ -457,7 +485,7 @@ export function serviceFromString(
   description: string,
   factory: IProtocolFactory,
 ): StreamServerEndpointService {
-  return new StreamServerEndpointService(serverFromString(reactor, description), factory);
+  return StreamServerEndpointService.ending(serverFromString(reactor, description), factory);
 }
 
 /**

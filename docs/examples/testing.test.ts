@@ -123,7 +123,7 @@ t.test('a reactor that notes what it is asked for', async (t) => {
   const reactor = new MemoryReactor();
   const endpoint = new TCP4ServerEndpoint(reactor, 80, { interface: '127.0.0.1' });
   const port = successResultOf(endpoint.listen(Factory.forProtocol(Echo)));
-  t.match(reactor.tcpServers, [{ port: 80, interface: '127.0.0.1', backlog: 50 }]);
+  t.match(reactor.tcpServers, [{ port: 80, interface: '127.0.0.1', backlog: 511 }]);
   t.same(port.getHost(), new IPv4Address('TCP', '127.0.0.1', 80));
 
   reactor.connectTCP('127.0.0.1', 80, ClientFactory.forProtocol(Protocol));

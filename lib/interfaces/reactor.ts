@@ -68,7 +68,7 @@ export interface IReactorCore {
 
 /** Options of `listenTCP`. */
 export interface ListenTCPOptions {
-  /** How many connections may wait to be accepted. Default: 50. */
+  /** How many connections may wait to be accepted. Default: 511. */
   readonly backlog?: number;
   /** The address to listen on; `''` (the default) for any IPv4 address, `::` for any address at all. */
   readonly interface?: string;
@@ -139,7 +139,7 @@ export interface IReactorSSL {
 
 /** Options of `listenUNIX`. */
 export interface ListenUNIXOptions {
-  /** How many connections may wait to be accepted. Default: 50. */
+  /** How many connections may wait to be accepted. Default: 511. */
   readonly backlog?: number;
   /** The permissions of the socket's file, from the first moment at which anybody can connect. Default: 0o666. */
   readonly mode?: number;

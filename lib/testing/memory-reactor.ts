@@ -140,7 +140,7 @@ export interface TriggerRecord extends TriggerID {
  * @example
  * const reactor = new MemoryReactor();
  * reactor.listenTCP(8000, Factory.forProtocol(Protocol));
- * reactor.tcpServers.map(({ port, backlog }) => [port, backlog]); // [ [ 8000, 50 ] ]
+ * reactor.tcpServers.map(({ port, backlog }) => [port, backlog]); // [ [ 8000, 511 ] ]
  */
 export class MemoryReactor extends Reactor {
   readonly tcpServers: TCPServerRecord[] = [];
@@ -260,7 +260,7 @@ export class MemoryReactor extends Reactor {
     options: ListenUNIXOptions = {},
   ): IListeningPort {
     const listeningPort = super.listenUNIX(path, factory, options);
-    const { backlog = 50, mode = 0o666, wantPID = false } = options;
+    const { backlog = 511, mode = 0o666, wantPID = false } = options;
     this.unixServers.push({ address: path, factory, backlog, mode, wantPID, listeningPort });
     return listeningPort;
   }
@@ -383,7 +383,7 @@ function listening(
   factory: IProtocolFactory,
   options: ListenTCPOptions,
 ): Omit<TCPServerRecord, 'listeningPort'> {
-  const { backlog = 50, interface: where = '' } = options;
+  const { backlog = 511, interface: where = '' } = options;
   return { port, factory, backlog, interface: where };
 }
 

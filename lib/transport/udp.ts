@@ -177,10 +177,9 @@ export class Port implements IUDPTransport, Closable, DatagramEvents {
   failed(error: Error): void {
     const failure = new Failure(error instanceof PlaitError ? error : this.#cannotListen(error));
     this.#outcome = failure;
-    // Nobody may ever look; a port that does not listen is not to go unnoticed.
+    // A program that serves nothing is not to live on unnoticed: what is thrown here ends it, as Twisted and Node do.
     this.#home.soon(() => {
-      if (!this.#looked)
-        log.failure('a port could not listen, and nobody looked at its ready', failure, 'error');
+      if (!this.#looked) throw failure.value;
     });
     this.#over(failure);
   }

@@ -207,8 +207,8 @@ export class SimWorld implements World {
     const where = this.#free();
     const target =
       where instanceof UNIXAddress
-        ? { path: where.name!, mode: 0o666, backlog: 50 }
-        : { host: inet(where).host, port: 0, backlog: 50 };
+        ? { path: where.name!, mode: 0o666, backlog: 511 }
+        : { host: inet(where).host, port: 0, backlog: 511 };
     port.listener = this.#io.listen(target, {
       listening: (address) => (port.address = address),
       failed: (error) => {

@@ -877,9 +877,9 @@ t.test('listenTCP', async (t) => {
     t.same(
       io.listened.map(({ target }) => target),
       [
-        { host: '0.0.0.0', port: 80, backlog: 50 },
+        { host: '0.0.0.0', port: 80, backlog: 511 },
         { host: '0.0.0.0', port: 81, backlog: 5 },
-        { host: '::', port: 82, backlog: 50 },
+        { host: '::', port: 82, backlog: 511 },
       ],
     );
   });
@@ -1156,7 +1156,7 @@ t.test('listenUNIX and connectUNIX', async (t) => {
     t.same(io.listened[0]?.target, {
       path: '/run/tea',
       mode: 0o666,
-      backlog: 50,
+      backlog: 511,
       wantPID: false,
     });
     t.same(factory.told, []);

@@ -885,7 +885,10 @@ t.test('an endpoint that answers at once, or that throws, is as good as any', (t
   successResultOf(refuser.stopService());
 
   const stopping = new Factory<Client>();
-  const stopper: ClientService<Client> = new ClientService(prompt, stopping, { clock });
+  const stopper: ClientService<Client> = new ClientService(prompt, stopping, {
+    clock,
+    grace: null,
+  });
   let stopped: Deferred<void> | undefined;
   const client = new Client();
   stopping.buildProtocol = () => {
@@ -896,7 +899,6 @@ t.test('an endpoint that answers at once, or that throws, is as good as any', (t
   stopper.startService();
   t.equal(transport.disconnecting, true, 'stopped while it dials');
   assertNoResult(stopped ?? succeed());
-  client.connectionLost(new Failure(new ConnectionDone()));
 
   const thrower: IStreamClientEndpoint = {
     connect() {

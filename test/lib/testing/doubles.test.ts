@@ -588,7 +588,7 @@ t.test('MemoryReactor notes ports, each as it was asked for', async (t) => {
   reactor.adoptStreamPort(8, 'AF_UNIX', factory);
   t.match(reactor.tcpServers, [
     { port: 80, factory, backlog: 5, interface: '127.0.0.1', listeningPort: port },
-    { port: 0, factory, backlog: 50, interface: '' },
+    { port: 0, factory, backlog: 511, interface: '' },
   ]);
   t.equal(successResultOf(port.ready), port, 'it listens at once');
   t.same(port.getHost(), new IPv4Address('TCP', '127.0.0.1', 80));
@@ -598,8 +598,8 @@ t.test('MemoryReactor notes ports, each as it was asked for', async (t) => {
     { host: '0.0.0.0', port: 49_152 },
     'and has a number of its own',
   );
-  t.match(reactor.sslServers, [{ port: 443, contextFactory: SERVER_TLS, backlog: 50 }]);
-  t.match(reactor.unixServers, [{ address: '/run/x', mode: 0o600, wantPID: true, backlog: 50 }]);
+  t.match(reactor.sslServers, [{ port: 443, contextFactory: SERVER_TLS, backlog: 511 }]);
+  t.match(reactor.unixServers, [{ address: '/run/x', mode: 0o600, wantPID: true, backlog: 511 }]);
   t.match(reactor.adoptedPorts, [
     { fd: 7, family: 'AF_INET6', factory },
     { fd: 8, family: 'AF_UNIX', factory },
