@@ -2,6 +2,8 @@
  * Long work in small pieces: iterators that take turns, a few pieces a turn of the loop, so that nothing else has to
  * wait long. Twisted: `Cooperator`, `CooperativeTask`, `cooperate` and `coiterate` of `twisted.internet.task`.
  */
+import { inspect } from 'node:util';
+import { isThenable } from './chain.ts';
 import { Deferred } from './defer.ts';
 import {
   NotPaused,
@@ -13,8 +15,12 @@ import {
 } from './errors.ts';
 import { Failure } from './failure.ts';
 import type { IDelayedCall, Seconds } from './interfaces.ts';
+import { Logger } from './log.ts';
 import { fail, succeed } from './maybe.ts';
 import { reactor } from './reactor.ts';
+import { fireEach } from './waiters.ts';
+
+const log = new Logger('plait.cooperate');
 
 /** How long the tasks of a Cooperator may run in one turn. */
 const SLICE: Seconds = 0.01;
@@ -87,32 +93,41 @@ export class CooperativeTask {
     this.#cooperator.remove(this);
     const waiting = this.#waiting;
     this.#waiting = [];
-    for (const done of waiting) {
-      if (outcome instanceof Failure) done.errback(outcome);
-      else done.callback(outcome);
-    }
+    fireEach(waiting, outcome);
   }
 
   /** @internal the Cooperator was stopped */
   abandon(): void {
+    if (this.#finished !== undefined) return;
     const stopped = new SchedulerStopped('the Cooperator was stopped');
     this.#finish(stopped, new Failure(stopped));
   }
 
-  /** @internal does one piece of work */
+  /** @internal does one piece of work; whatever the iterator does or returns, it is only this task that fails */
   step(): void {
-    let piece: IteratorResult<unknown>;
+    let done: boolean;
+    let awaited: Deferred<unknown> | undefined;
     try {
-      piece = this.#iterator.next();
+      const piece: unknown = this.#iterator.next();
+      if (typeof piece !== 'object' || piece === null)
+        throw new TypeError(`next() of an iterator must return an object, not ${inspect(piece)}`);
+      const { done: isDone, value } = piece as {
+        readonly done?: unknown;
+        readonly value?: unknown;
+      };
+      done = Boolean(isDone);
+      if (!done) awaited = whatToWaitFor(value);
     } catch (error) {
       this.#failed(new Failure(error));
       return;
     }
-    if (piece.done === true) {
+    // It may have stopped itself in its step.
+    if (this.#finished !== undefined) return;
+    if (done) {
       this.#finish(new TaskDone('the task has come to its end'), this.#iterator);
-    } else if (piece.value instanceof Deferred) {
+    } else if (awaited !== undefined) {
       this.pause();
-      (piece.value as Deferred<unknown>).addCallbacks(
+      awaited.addCallbacks(
         () => {
           this.resume();
         },
@@ -124,8 +139,19 @@ export class CooperativeTask {
   }
 
   #failed(failure: Failure): void {
+    if (this.#finished !== undefined) {
+      log.failure('a task has failed that was over', failure, 'error');
+      return;
+    }
     this.#finish(new TaskFailed('the task has failed', { cause: failure.value }), failure);
   }
+}
+
+/** What a piece is to be waited for, if it is. */
+function whatToWaitFor(piece: unknown): Deferred<unknown> | undefined {
+  if (piece instanceof Deferred) return piece as Deferred<unknown>;
+  if (typeof piece !== 'object' || piece === null || !isThenable(piece)) return undefined;
+  return Deferred.fromPromise(piece);
 }
 
 /** Options of {@link Cooperator}. */
@@ -139,8 +165,8 @@ export interface CooperatorOptions {
 }
 
 /**
- * Works through iterators, a piece of each in turn. What an iterator yields is ignored, unless it is a Deferred, which
- * is waited for.
+ * Works through iterators, a piece of each in turn. What an iterator yields is ignored, unless it is a Deferred or
+ * a promise, which is waited for.
  *
  * @example
  * const cooperator = new Cooperator();
@@ -156,6 +182,8 @@ export class Cooperator {
   /** In the order of their turns: the first is next. */
   readonly #tasks: Set<CooperativeTask> = new Set<CooperativeTask>();
   #call: IDelayedCall | undefined;
+  /** A turn was asked for. */
+  #scheduled = false;
 
   constructor(options: CooperatorOptions = {}) {
     this.#over = options.terminationPredicateFactory ?? sliceOfTime;
@@ -206,12 +234,14 @@ export class Cooperator {
   remove(task: CooperativeTask): void {
     this.#tasks.delete(task);
     if (this.#tasks.size > 0) return;
-    this.#call?.cancel();
+    if (this.#call?.active() === true) this.#call.cancel();
     this.#call = undefined;
+    this.#scheduled = false;
   }
 
   #schedule(): void {
-    if (!this.#started || this.#call !== undefined || this.#tasks.size === 0) return;
+    if (!this.#started || this.#scheduled || this.#tasks.size === 0) return;
+    this.#scheduled = true;
     this.#call = this.#scheduler(() => {
       this.#turn();
     });
@@ -219,16 +249,31 @@ export class Cooperator {
 
   #turn(): void {
     this.#call = undefined;
-    const over = this.#over();
-    do {
-      const [task] = this.#tasks;
-      if (task === undefined) break;
+    this.#scheduled = false;
+    const isOver = this.#begin();
+    // A task that is added again, in its step or before, comes to the end of the set, and is reached by the same loop.
+    for (const task of this.#tasks) {
       // To the end of the line, whatever it does in its step.
       this.#tasks.delete(task);
       this.#tasks.add(task);
       task.step();
-    } while (!over());
+      if (isOver()) break;
+    }
     this.#schedule();
+  }
+
+  /** Where the caller's predicate throws, the turn is over after one piece. */
+  #begin(): () => boolean {
+    const guarded = <R>(fn: () => R, otherwise: R): R => {
+      try {
+        return fn();
+      } catch (error) {
+        log.failure('a termination predicate failed', new Failure(error));
+        return otherwise;
+      }
+    };
+    const isOver = guarded<() => boolean>(this.#over, () => true);
+    return () => guarded(isOver, true);
   }
 }
 

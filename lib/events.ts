@@ -8,7 +8,7 @@ import { Failure } from './failure.ts';
 import { type Coroutine, inlineCallbacks } from './inline.ts';
 import { DeferredLock } from './locks.ts';
 import { fail, succeed } from './maybe.ts';
-import { Waiters } from './waiters.ts';
+import { fireInside, Waiters } from './waiters.ts';
 
 /**
  * A flag that can be waited for.
@@ -294,8 +294,7 @@ export function shield<T>(deferred: Deferred<T>): Deferred<T> {
     resume(result) {
       // Nobody waits for it here any more: its failure is not to count as seen.
       if (shielded.called) deferred.addErrback((failure) => new Failure(failure));
-      else if (result instanceof Failure) shielded.errback(result as Failure);
-      else shielded.callback(result as T);
+      else fireInside(shielded, result as T | Failure);
       return undefined;
     },
   });

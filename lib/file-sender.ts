@@ -2,6 +2,7 @@
  * Sending a file, or whatever else is read piece by piece, over a connection at the pace at which it goes away.
  * Twisted: `FileSender` of `twisted.protocols.basic`.
  */
+import { inspect } from 'node:util';
 import { Deferred } from './defer.ts';
 import { ConsumerStopped } from './errors.ts';
 import { Failure } from './failure.ts';
@@ -33,6 +34,9 @@ export interface FileSenderOptions {
   readonly chunkSize?: number;
 }
 
+/** After so many empty pieces in a row, others have their turn: timers above all. */
+const EMPTY_AT_ONCE = 100;
+
 /** A source while it is being sent. */
 interface Pieces {
   /** The next piece; undefined at the end. */
@@ -56,6 +60,8 @@ export class FileSender implements IPullProducer {
   #last: Buffer = Buffer.alloc(0);
   /** A piece is being read. */
   #reading = false;
+  /** How many pieces were empty, one after the other. */
+  #empty = 0;
 
   /** @throws RangeError unless chunkSize is a whole number from 1 */
   constructor({ chunkSize = 2 ** 14 }: FileSenderOptions = {}) {
@@ -137,9 +143,15 @@ export class FileSender implements IPullProducer {
       if (this.#transform !== undefined) bytes = asBytes(this.#transform(bytes));
       // An empty piece would never be drained.
       if (bytes.length === 0) {
-        this.resumeProducing();
+        const pieces = this.#pieces;
+        if (++this.#empty % EMPTY_AT_ONCE !== 0) this.resumeProducing();
+        else
+          setImmediate(() => {
+            if (pieces === this.#pieces) this.resumeProducing();
+          });
         return;
       }
+      this.#empty = 0;
       this.#last = Buffer.from(bytes.subarray(-1));
       this.#consumer?.write(bytes);
     } catch (error) {
@@ -200,6 +212,11 @@ class FilePieces implements Pieces {
     // Not from the pool, and for each piece a new one: it may be sent from where it is, later.
     const buffer = Buffer.allocUnsafeSlow(this.#chunkSize);
     const { bytesRead } = await this.#file.read(buffer, 0, buffer.length, null);
+    if (!Number.isInteger(bytesRead) || bytesRead < 0 || bytesRead > buffer.length) {
+      throw new RangeError(
+        `read() of a file must tell how many of ${buffer.length} bytes it has read, not ${inspect(bytesRead)}`,
+      );
+    }
     return bytesRead === 0 ? undefined : buffer.subarray(0, bytesRead);
   }
 
@@ -243,9 +260,14 @@ class IterablePieces implements Pieces {
   }
 
   async next(): Promise<Uint8Array | string | undefined> {
-    const result: IteratorResult<Uint8Array | string> = await this.#iterator.next();
-    this.#over = result.done === true;
-    return result.done === true ? undefined : result.value;
+    const result: unknown = await this.#iterator.next();
+    if (typeof result !== 'object' || result === null)
+      throw new TypeError(`next() of an iterator must return an object, not ${inspect(result)}`);
+    const { done, value } = result as { readonly done?: unknown; readonly value?: unknown };
+    this.#over = Boolean(done);
+    if (this.#over) return undefined;
+    // Undefined would be taken for the end.
+    return (value ?? null) as Uint8Array | string;
   }
 
   async close(): Promise<void> {

@@ -8,6 +8,7 @@ import { FailureGroup, FirstError } from './errors.ts';
 import { Failure } from './failure.ts';
 import type { IReactorTime, Seconds } from './interfaces.ts';
 import { Logger } from './log.ts';
+import { fireInside } from './waiters.ts';
 
 const log = new Logger('plait.defer');
 
@@ -72,10 +73,10 @@ class List<D extends readonly Deferred<unknown>[], O extends DeferredListOptions
         outcomes[index] = failed ? [false, result as Failure] : [true, result];
         missing--;
         if (!this.called) {
-          if (!failed && fireOnOneCallback) this.callback([result, index] as never);
+          if (!failed && fireOnOneCallback) fireInside(this, [result, index] as never);
           else if (failed && fireOnOneErrback)
-            this.errback(new FirstError(result as Failure, index));
-          else if (missing === 0) this.callback(outcomes as never);
+            fireInside(this, new Failure(new FirstError(result as Failure, index)));
+          else if (missing === 0) fireInside(this, outcomes as never);
         }
         return failed && consumeErrors ? undefined : result;
       });
@@ -173,13 +174,13 @@ export function race<T>(deferreds: readonly Deferred<T>[]): Deferred<[index: num
         if (over) return;
         over = true;
         cancelAll(all, deferred);
-        result.callback([index, value]);
+        fireInside(result, [index, value]);
       },
       (failure) => {
         failures[index] = failure;
         if (--missing > 0 || over) return;
         over = true;
-        result.errback(new FailureGroup(failures));
+        fireInside(result, new Failure(new FailureGroup(failures)));
       },
     );
   }
@@ -225,20 +226,17 @@ export function wait<D extends Deferred<unknown>>(
   const waited = new Deferred<Waited<D>>();
   const finish = (): void => {
     if (waited.called) return;
-    waited.callback({
+    fireInside(waited, {
       done: deferreds.filter((deferred) => done.has(deferred)),
       pending: deferreds.filter((deferred) => !done.has(deferred)),
     });
   };
   const call = timeout === undefined ? undefined : clock?.callLater(timeout, finish);
-  for (const deferred of new Set(deferreds)) {
+  const all = new Set(deferreds);
+  for (const deferred of all) {
     watch(deferred, (failed) => {
       done.add(deferred);
-      if (
-        done.size === new Set(deferreds).size ||
-        until === 'first' ||
-        (failed && until === 'firstFailure')
-      )
+      if (done.size === all.size || until === 'first' || (failed && until === 'firstFailure'))
         finish();
     });
   }
@@ -269,11 +267,11 @@ export function asCompleted<T>(
   for (const deferred of deferreds) {
     deferred.addCallbacks(
       (value) => {
-        results[next++]?.callback(value);
+        fireInside(results[next++] as Deferred<T>, value);
         return value;
       },
       (failure) => {
-        results[next++]?.errback(failure);
+        fireInside(results[next++] as Deferred<T>, failure);
       },
     );
   }

@@ -5,6 +5,9 @@
 import type { IConsumer, IProtocol, IPullProducer, IPushProducer } from './interfaces.ts';
 import { Protocol } from './protocol.ts';
 
+/** After so many pieces that a pull producer gives at once, others have their turn: timers above all. */
+const AT_ONCE = 2 ** 17;
+
 /** A producer of either kind. */
 type Producer = IPushProducer | IPullProducer;
 
@@ -152,10 +155,17 @@ export class BasicProducerConsumerProxy implements IConsumer, IPushProducer {
     if (this.#pulling) return;
     this.#pulling = true;
     try {
-      while (this.producer !== undefined && !this.producerIsStreaming && this.wantsPiece()) {
+      for (let asked = 1; this.producer !== undefined && !this.producerIsStreaming; asked++) {
+        if (!this.wantsPiece()) return;
         const before = this.#writes;
         this.producer.resumeProducing();
         if (this.#writes === before) return;
+        if (asked === AT_ONCE) {
+          setImmediate(() => {
+            this.pull();
+          });
+          return;
+        }
       }
     } finally {
       this.#pulling = false;
@@ -253,9 +263,16 @@ export class ProtocolToConsumerAdapter implements IConsumer {
     if (this.#asking) return;
     this.#asking = true;
     try {
-      while (this.#askAgain) {
+      for (let asked = 1; this.#askAgain; asked++) {
         this.#askAgain = false;
         this.#pulled?.resumeProducing();
+        // What was written in the call has set it again.
+        if (asked === AT_ONCE && (this.#askAgain as boolean)) {
+          setImmediate(() => {
+            this.#ask();
+          });
+          return;
+        }
       }
     } finally {
       this.#asking = false;

@@ -10,9 +10,11 @@
  * 3. Cancelling the scope cancels everything in it; when all have ended, it fails with CancelledError.
  * 4. When its deadline has passed it is cancelled, and fails with TimeoutError. A scope inside a scope, made by
  *    `s.scope`, has no later deadline than that one.
- * 5. What is cancelled is cancelled in this order: the children, newest first, then the body.
+ * 5. What is cancelled is cancelled in this order: the children, newest first, then the body. Each is cancelled once,
+ *    however many reasons there are: its tidying up is waited for, and not cut.
  * 6. A child that is cancelled by itself is no failure.
  */
+import type { Relay, Waiter } from './chain.ts';
 import { Deferred, type Settled } from './defer.ts';
 import { CancelledError, TimeoutError } from './errors.ts';
 import { Failure } from './failure.ts';
@@ -31,6 +33,37 @@ export interface ScopeOptions {
   readonly timeout?: Seconds;
   /** Whose seconds. Default: the process's reactor, or the clock of the scope around it. */
   readonly clock?: IReactorTime;
+}
+
+/** How many scopes are cancelling what is in them, one inside the other. */
+let sweeping = 0;
+
+/** A child, as what `spawn` returns: the body and other children may wait for it, and pass their cancellation on to it. */
+class Child implements Relay, Waiter {
+  readonly deferred: Deferred<unknown> = Deferred.relayed<unknown>(this);
+  readonly #work: Deferred<unknown>;
+  #cancelled = false;
+
+  constructor(work: Deferred<unknown>) {
+    this.#work = work;
+  }
+
+  /** A sweep comes to it once, by whatever way; whoever holds it may cancel it as often as they like. */
+  awaited(): Deferred<unknown> | undefined {
+    if (this.#cancelled && sweeping > 0) return undefined;
+    this.#cancelled = true;
+    return this.#work;
+  }
+
+  resume(result: unknown): Deferred<unknown> {
+    Deferred.settle(this.deferred, result);
+    return this.deferred;
+  }
+
+  /** Begins to wait for the work; what is to hear of its end first has been added to the Deferred by now. */
+  begin(): void {
+    Deferred.wait(this.#work, this);
+  }
 }
 
 /** What a scope's body sets its children going with. */
@@ -133,16 +166,18 @@ export class Scope {
       return refused;
     }
     this.#starting++;
-    const child = startWork(work, args);
+    const child = new Child(startWork(work, args));
+    const { deferred } = child;
     this.#starting--;
     // While it starts, it may itself be what makes everything be cancelled.
-    if (this.cancelled) cancelOne(child);
-    this.#children.add(child);
-    this.#watch(child, (result) => {
-      this.#children.delete(child);
+    if (this.cancelled) cancelOne(deferred);
+    this.#children.add(deferred);
+    this.#watch(deferred, (result) => {
+      this.#children.delete(deferred);
       if (result instanceof Failure) this.#failed(result as Failure, false);
     });
-    return child as Deferred<Settled<R>>;
+    child.begin();
+    return deferred as Deferred<Settled<R>>;
   }
 
   /** A scope inside this one, as a child of it: `yield* s.scope(function* (inner) { … })`. */
@@ -153,11 +188,20 @@ export class Scope {
     return this.spawn(() => Scope.open(body, options, this));
   }
 
-  /** Cancels everything in it: the children, newest first, then the body, which may still return a value. */
+  /**
+   * Cancels everything in it: the children, newest first, then the body, which may still return a value. Does nothing
+   * if that has been done: each is cancelled once.
+   */
   cancel(): void {
+    if (this.#cancelled) return;
     this.#cancelled = true;
-    for (const child of [...this.#children].reverse()) cancelOne(child);
-    if (this.#body !== undefined) cancelOne(this.#body);
+    sweeping++;
+    try {
+      for (const child of [...this.#children].reverse()) cancelOne(child);
+      if (this.#body !== undefined) cancelOne(this.#body);
+    } finally {
+      sweeping--;
+    }
   }
 
   /** Hears of the end of the body or of a child before anybody else does. */

@@ -69,6 +69,11 @@ function fireUnlessFired<T>(deferred: Deferred<T>, result: T | Failure): void {
   else deferred.callback(result);
 }
 
+/** Fires each that has not been fired: one that is fired may cancel another. */
+export function fireEach<T>(deferreds: Iterable<Deferred<T>>, result: T | Failure): void {
+  for (const deferred of deferreds) fireUnlessFired(deferred, result);
+}
+
 /** One place in the line. */
 export class Place<T, C> {
   readonly deferred: Deferred<T>;

@@ -3,24 +3,45 @@
  * are tried by hand; these are as many as fit into a run of all tests.
  */
 import fc from 'fast-check';
-import type { Deferred } from 'plait';
 import {
+  asCompleted,
   AsyncResult,
+  BasicProducerConsumerProxy,
   CancelledError,
+  type CooperativeTask,
+  Cooperator,
+  type CooperatorOptions,
+  Deferred,
   DeferredBarrier,
   DeferredCondition,
   DeferredEvent,
+  DeferredList,
   DeferredLock,
   DeferredQueue,
   DeferredSemaphore,
+  FileSender,
+  gatherResults,
+  type IConsumer,
   inlineCallbacks,
   LifoQueue,
   PriorityQueue,
+  ProtocolToConsumerAdapter,
   QueueOverflow,
   QueueShutDown,
+  race,
+  type ReadableFile,
   scope,
+  shield,
+  TaskStopped,
+  wait,
 } from 'plait';
-import { Clock, failureResultOf, successResultOf } from 'plait/testing';
+import {
+  Clock,
+  failureResultOf,
+  flushLoggedErrors,
+  StringTransport,
+  successResultOf,
+} from 'plait/testing';
 import t, { type Test } from '../fixture.ts';
 
 const MANY = 20_000;
@@ -488,3 +509,282 @@ t.test('FND-15: random programs pass things through a queue as a simple line doe
   fc.assert(property, { seed, numRuns: 500 });
   t.end();
 });
+
+t.test('FND-15: twenty thousand lists, each of which waits for the one before it', (t) => {
+  for (const around of [
+    (inner: Deferred<unknown>) => gatherResults([inner]).addCallback(([value]) => value),
+    (inner: Deferred<unknown>) => new DeferredList([inner]).addCallback(([[, value]]) => value),
+    (inner: Deferred<unknown>) => race([inner]).addCallback(([, value]) => value),
+    (inner: Deferred<unknown>) => shield(inner),
+    (inner: Deferred<unknown>) => [...asCompleted([inner])][0] as Deferred<unknown>,
+    (inner: Deferred<unknown>) => wait([inner]).addCallback(() => 'the value'),
+  ]) {
+    const first = new Deferred<unknown>();
+    let last = first;
+    for (let n = 0; n < MANY; n++) last = around(last);
+    first.callback('the value');
+    t.equal(successResultOf(last), 'the value');
+  }
+  const many = Array.from({ length: MANY }, () => new Deferred<number>());
+  const waited = wait(many);
+  for (const [n, deferred] of many.entries()) deferred.callback(n);
+  t.equal(successResultOf(waited).done.length, MANY);
+  t.end();
+});
+
+/** A Cooperator whose turns are taken by hand, one piece each. */
+function byHand(options: CooperatorOptions = {}) {
+  const clock = new Clock();
+  const cooperator = new Cooperator({
+    scheduler: (turn) => clock.callLater(0, turn),
+    terminationPredicateFactory: () => () => true,
+    ...options,
+  });
+  return { clock, cooperator };
+}
+
+t.test('FND-83: a task whose iterator returns nonsense fails, and no other', (t) => {
+  const { clock, cooperator } = byHand();
+  const nonsense: unknown[] = [
+    { next() {} },
+    { next: () => 5 },
+    { next: () => null },
+    {},
+    undefined,
+    {
+      next: () => ({
+        get done() {
+          throw new RangeError('done');
+        },
+      }),
+    },
+    {
+      next: () => ({
+        get value() {
+          throw new RangeError('value');
+        },
+      }),
+    },
+    {
+      next: () => ({
+        value: new Proxy(
+          {},
+          {
+            getPrototypeOf() {
+              throw new RangeError('proxy');
+            },
+          },
+        ),
+      }),
+    },
+  ];
+  const failed = nonsense.map((iterator) => cooperator.coiterate(iterator as Iterator<unknown>));
+  let steps = 0;
+  const good = cooperator.coiterate(
+    (function* () {
+      for (; steps < 3; steps++) yield;
+    })(),
+  );
+  for (let n = 0; n < 20; n++) clock.advance(0);
+  for (const deferred of failed) failureResultOf(deferred, TypeError, RangeError);
+  t.equal(steps, 3);
+  t.equal(good.called, true);
+  t.end();
+});
+
+t.test('FND-83: a task waits for a promise that is yielded', async (t) => {
+  const { clock, cooperator } = byHand();
+  const good = cooperator.coiterate([Promise.resolve(1)].values());
+  const bad = cooperator.coiterate([Promise.reject(new RangeError('no'))].values());
+  clock.advance(0);
+  clock.advance(0);
+  t.equal(good.called, false);
+  await new Promise(setImmediate);
+  failureResultOf(bad, RangeError);
+  clock.advance(0);
+  t.equal(good.called, true);
+});
+
+t.test('FND-83: a task that stops itself in its step, and whatever it does then', (t) => {
+  const { clock, cooperator } = byHand();
+  for (const then of ['ends', 'throws', 'goes on'] as const) {
+    const task: CooperativeTask = cooperator.cooperate({
+      next() {
+        task.stop();
+        if (then === 'throws') throw new RangeError('after the end');
+        return { done: then === 'ends', value: undefined };
+      },
+    });
+    clock.advance(0);
+    failureResultOf(task.whenDone(), TaskStopped);
+  }
+  t.equal(flushLoggedErrors(RangeError).length, 1);
+  const [one, two] = [cooperator.cooperate([1].values()), cooperator.cooperate([2].values())];
+  one.whenDone().addErrback(() => {
+    two.stop();
+  });
+  two.whenDone().addErrback(() => {});
+  cooperator.stop();
+  t.throws(() => {
+    two.stop();
+  }, TaskStopped);
+  t.end();
+});
+
+t.test('FND-83: a termination predicate that throws does not stop the tasks', (t) => {
+  for (const terminationPredicateFactory of [
+    () => () => {
+      throw new RangeError('no predicate');
+    },
+    () => {
+      throw new RangeError('no factory');
+    },
+  ]) {
+    const { clock, cooperator } = byHand({ terminationPredicateFactory });
+    const done = cooperator.coiterate([1, 2].values());
+    for (let n = 0; n < 3; n++) clock.advance(0);
+    t.equal(done.called, true);
+    t.equal(flushLoggedErrors(RangeError).length, 3);
+  }
+  t.end();
+});
+
+t.test('FND-83: a source that returns nonsense fails its transfer', async (t) => {
+  const file = (bytesRead: unknown): ReadableFile => ({
+    read: () => Promise.resolve({ bytesRead: bytesRead as number }),
+  });
+  const iterator = (result: unknown) => ({
+    [Symbol.iterator]: () => ({ next: () => result as IteratorResult<string> }),
+  });
+  const sources = [
+    ...[NaN, -1, 2 ** 20, undefined, '5', 0.5].map(file),
+    ...[undefined, 5, { value: undefined }, { value: 5 }].map(iterator),
+  ];
+  for (const source of sources) {
+    const transport = new StringTransport();
+    const sent = new FileSender().beginFileTransfer(source, transport);
+    transport.producer?.resumeProducing();
+    for (let n = 0; n < 10 && !sent.called; n++) await new Promise(setImmediate);
+    failureResultOf(sent, RangeError, TypeError);
+    t.equal(transport.producer, undefined);
+  }
+});
+
+t.test('FND-83: an endless source of empty pieces lets others have their turn', async (t) => {
+  const transport = new StringTransport();
+  const sent = new FileSender().beginFileTransfer(
+    (function* () {
+      for (;;) yield '';
+    })(),
+    transport,
+  );
+  transport.producer?.resumeProducing();
+  await new Promise(setImmediate);
+  sent.cancel();
+  failureResultOf(sent, CancelledError);
+  await new Promise(setImmediate);
+
+  const proxy = new BasicProducerConsumerProxy(new StringTransport());
+  const adapter = new ProtocolToConsumerAdapter({ dataReceived() {} });
+  for (const consumer of [proxy, adapter]) {
+    let asked = 0;
+    const endless = {
+      resumeProducing() {
+        asked++;
+        (consumer as IConsumer).write('');
+      },
+      stopProducing() {},
+    };
+    consumer.registerProducer(endless, false);
+    const before = asked;
+    await new Promise(setImmediate);
+    t.ok(asked > before);
+    consumer.unregisterProducer();
+    await new Promise(setImmediate);
+  }
+});
+
+t.test('FND-89: a PriorityQueue whose function throws keeps its things, and their order', (t) => {
+  const seed = Date.now() % 2 ** 31;
+  t.comment(`seed ${seed}`);
+  const deed = fc.record({ put: fc.boolean(), thing: fc.nat(20), throwsAfter: fc.nat(8) });
+  const property = fc.property(fc.array(deed, { maxLength: 60 }), (deeds) => {
+    let left = Infinity;
+    const queue = new PriorityQueue<number>((a, b) => {
+      if (left-- === 0) throw new RangeError('cannot compare');
+      return a - b;
+    });
+    const model: number[] = [];
+    const least = (): number | undefined => model.sort((a, b) => a - b).shift();
+    for (const { put, thing, throwsAfter } of deeds) {
+      left = throwsAfter;
+      try {
+        if (put) {
+          queue.put(thing);
+          model.push(thing);
+        } else if (queue.pending > 0) {
+          if (successResultOf(queue.get()) !== least()) return false;
+        }
+      } catch (error) {
+        if (!(error instanceof RangeError)) throw error;
+      }
+      if (queue.pending !== model.length || queue.unfinished < model.length) return false;
+    }
+    left = Infinity;
+    while (queue.pending > 0) if (successResultOf(queue.get()) !== least()) return false;
+    return model.length === 0;
+  });
+  fc.assert(property, { seed, numRuns: 500 });
+  t.end();
+});
+
+t.test(
+  'FND-89: who waits to put or to get hears of it, and the queue cannot be used within',
+  (t) => {
+    let throws = false;
+    const queue: PriorityQueue<number> = new PriorityQueue<number>(
+      (a, b) => {
+        if (throws) throw new RangeError('cannot compare');
+        return a - b;
+      },
+      { size: 3 },
+    );
+    for (const thing of [3, 2, 1]) queue.put(thing);
+    const put = queue.putWait(0);
+    throws = true;
+    t.throws(() => queue.get(), RangeError);
+    t.equal(queue.pending, 3);
+    queue.size = 4;
+    failureResultOf(put, RangeError);
+    t.equal(queue.pending, 3);
+    throws = false;
+    t.equal(successResultOf(queue.get()), 1);
+    t.equal(successResultOf(queue.get()), 2);
+    t.equal(successResultOf(queue.get()), 3);
+
+    const getters = [queue.get(), queue.get(), queue.get()];
+    deepInside(() => {
+      for (const thing of [6, 5, 4]) queue.put(thing);
+      throws = true;
+    });
+    for (const getter of getters) failureResultOf(getter, RangeError);
+    throws = false;
+    t.equal(queue.pending, 3);
+    t.equal(queue.unfinished, 6);
+    queue.shutdown({ immediate: true });
+
+    const within: PriorityQueue<number> = new PriorityQueue<number>((a, b) => {
+      within.put(9);
+      return a - b;
+    });
+    within.put(1);
+    t.throws(() => {
+      within.put(2);
+    }, /cannot be used by the function/);
+    t.equal(within.pending, 1);
+    t.throws(() => {
+      within.put(new Deferred<number>() as never);
+    }, TypeError);
+    t.end();
+  },
+);

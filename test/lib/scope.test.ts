@@ -342,3 +342,135 @@ t.test('whatever its children do and whenever it is cancelled, nothing outlives 
   );
   t.end();
 });
+
+/** A child that takes 2 seconds to roll back, and what becomes of that. */
+function rollingBack(clock: Clock, events: string[], name: string) {
+  return inlineCallbacks(function* () {
+    try {
+      yield* deferLater(clock, 60);
+    } finally {
+      events.push(`${name} rolls back`);
+      try {
+        yield* deferLater(clock, 2);
+        events.push(`${name} is rolled back`);
+      } catch {
+        events.push(`${name} is cut`);
+      }
+    }
+  });
+}
+
+t.test('FND-1E: whatever cancels a scope after it was cancelled does not cut a roll-back', (t) => {
+  const causes: Record<string, (s: Scope, work: Deferred<unknown>, clock: Clock) => void> = {
+    'itself again': (s) => {
+      s.cancel();
+    },
+    'from outside': (_s, work) => {
+      work.cancel();
+      work.cancel();
+    },
+    'a deadline that comes after it': (_s, _work, clock) => {
+      clock.advance(0.5);
+    },
+  };
+  for (const [cause, again] of Object.entries(causes)) {
+    const clock = new Clock();
+    const events: string[] = [];
+    let s!: Scope;
+    const work = scope(
+      function* (it) {
+        s = it;
+        void it.spawn(rollingBack(clock, events, 'a'));
+        void it.spawn(function* () {
+          yield* deferLater(clock, 1);
+          it.cancel();
+        });
+        yield* deferLater(clock, 60);
+      },
+      { clock, timeout: 1.5 },
+    );
+    clock.advance(1);
+    t.same(events, ['a rolls back']);
+    again(s, work, clock);
+    t.equal(work.called, false, cause);
+    clock.advance(2);
+    t.same(events, ['a rolls back', 'a is rolled back'], cause);
+    failureResultOf(work, CancelledError);
+  }
+  t.end();
+});
+
+t.test('FND-1E: a child that others wait for is cancelled once, by whatever way', (t) => {
+  const clock = new Clock();
+  const events: string[] = [];
+  const work = scope(
+    function* (s) {
+      const a = s.spawn(rollingBack(clock, events, 'a'));
+      const b = s.spawn(function* () {
+        yield* a;
+      });
+      void s.spawn(() => b.addCallback(() => {}));
+      yield* a;
+    },
+    { clock },
+  );
+  work.cancel();
+  clock.advance(2);
+  t.same(events, ['a rolls back', 'a is rolled back']);
+  failureResultOf(work, CancelledError);
+  t.end();
+});
+
+t.test(
+  'FND-1E: a scope inside a scope is cancelled once; a child by hand, as often as one likes',
+  (t) => {
+    const clock = new Clock();
+    const events: string[] = [];
+    let byHand!: Deferred<unknown>;
+    const work = scope(
+      function* (s) {
+        const inner = s.scope(
+          function* (within) {
+            byHand = within.spawn(rollingBack(clock, events, 'a'));
+            void within.spawn(rollingBack(clock, events, 'b'));
+            yield* deferLater(clock, 60);
+          },
+          { timeout: 1 },
+        );
+        void s.spawn(rollingBack(clock, events, 'c'));
+        yield* inner;
+      },
+      { clock, timeout: 2 },
+    );
+    clock.advance(1);
+    t.same(events, ['b rolls back', 'a rolls back']);
+    clock.advance(1);
+    work.cancel();
+    clock.pump([1, 1]);
+    t.same(events.slice(2), [
+      'c rolls back',
+      'b is rolled back',
+      'a is rolled back',
+      'c is rolled back',
+    ]);
+    failureResultOf(work, TimeoutError);
+    // That of the scope inside, which came later, and of the body that waits for it.
+    t.equal(flushLoggedErrors(TimeoutError).length, 2);
+
+    events.length = 0;
+    const again = scope(
+      function* (s) {
+        byHand = s.spawn(rollingBack(clock, events, 'a'));
+        yield* deferLater(clock, 60);
+      },
+      { clock },
+    );
+    byHand.cancel();
+    again.cancel();
+    t.same(events, ['a rolls back']);
+    byHand.cancel();
+    t.same(events, ['a rolls back', 'a is cut']);
+    failureResultOf(again, CancelledError);
+    t.end();
+  },
+);
