@@ -14,8 +14,81 @@ const EMPTY = Buffer.alloc(0);
 const SMALLEST_STORE = 256;
 
 /**
- * A queue of bytes: chunks are fed at one end, pieces are taken from the other. Taking copies nothing; feeding copies
- * only while an unfinished piece is waiting, and then in amortised linear time.
+ * `piece`, if it is at least half of the memory that it lies in, and else a copy. A small view into a large chunk that
+ * is kept would keep the whole chunk in memory.
+ *
+ * @example
+ * const chunk = Buffer.alloc(60_000);
+ * unpinned(chunk.subarray(0, 10)).buffer.byteLength;       // 10
+ * unpinned(chunk.subarray(10)).buffer === chunk.buffer;    // true
+ */
+export function unpinned(piece: Buffer): Buffer {
+  return piece.length * 2 >= piece.buffer.byteLength ? piece : copyOf(piece, 0, piece.length);
+}
+
+/** The largest array that V8 keeps within its heap: made by `slice`, it costs no more than a view does. */
+const SMALL = 64;
+
+/** A copy with a memory of its own: what `Buffer.from` makes may be a part of a pool. */
+function copyOf(bytes: Buffer, start: number, end: number): Buffer {
+  if (end - start <= SMALL) return Uint8Array.prototype.slice.call(bytes, start, end) as Buffer;
+  const copy = Buffer.allocUnsafeSlow(end - start);
+  bytes.copy(copy, 0, start, end);
+  return copy;
+}
+
+/**
+ * True for a view whose memory was transferred to another thread, or has become too small for it. Such a view says that
+ * it has no bytes, and is easily taken for an empty one.
+ *
+ * @example
+ * const bytes = new Uint8Array(10);
+ * isDetached(bytes);                                        // false
+ * structuredClone(bytes.buffer, { transfer: [bytes.buffer] });
+ * isDetached(bytes);                                        // true
+ */
+export function isDetached(bytes: Uint8Array): boolean {
+  if (bytes.length > 0) return false;
+  try {
+    // Node 20 has no ArrayBuffer.prototype.detached; but each method of a view looks for itself.
+    Uint8Array.prototype.at.call(bytes, 0);
+    return false;
+  } catch {
+    return true;
+  }
+}
+
+const BEYOND_ASCII = /[\u0080-\uffff]/;
+
+/**
+ * `text` with the letters A to Z in lower case and all else as it is. `toLowerCase` would make a `k` of the Kelvin sign
+ * too, so that names which a specification tells apart would be the same.
+ *
+ * @example
+ * asciiLowerCase('Cookie');        // 'cookie'
+ * asciiLowerCase('Coo\u212aie');   // 'coo\u212aie'
+ */
+export function asciiLowerCase(text: string): string {
+  if (!BEYOND_ASCII.test(text)) return text.toLowerCase();
+  return text.replace(/[A-Z]+/g, (letters) => letters.toLowerCase());
+}
+
+/**
+ * `text` with the letters a to z in upper case and all else as it is; see {@link asciiLowerCase}.
+ *
+ * @example
+ * asciiUpperCase('post');       // 'POST'
+ * asciiUpperCase('po\u017ft');  // 'PO\u017fT'
+ */
+export function asciiUpperCase(text: string): string {
+  if (!BEYOND_ASCII.test(text)) return text.toUpperCase();
+  return text.replace(/[a-z]+/g, (letters) => letters.toUpperCase());
+}
+
+/**
+ * A queue of bytes: chunks are fed at one end, pieces are taken from the other. A piece is a view where it is at least
+ * half of the memory that it lies in, and else a copy, so that who keeps it keeps no more than twice its bytes. Feeding
+ * copies only while an unfinished piece is waiting. Both take amortised linear time.
  *
  * @example
  * const received = new ReceiveBuffer();
@@ -30,6 +103,8 @@ export class ReceiveBuffer {
   #end = 0;
   /** True while the store was allocated here, so that its spare room may be written to. */
   #owned = false;
+  /** How many bytes the memory has that the store lies in: all of it is held by a view. */
+  #held = 0;
   /** How many of the waiting bytes are known not to begin the delimiter that was last searched for, and that. */
   #searched = 0;
   #delimiter: Uint8Array = EMPTY;
@@ -47,6 +122,7 @@ export class ReceiveBuffer {
       this.#start = 0;
       this.#end = chunk.length;
       this.#owned = false;
+      this.#held = chunk.buffer.byteLength;
       return;
     }
     const needed = waiting + chunk.length;
@@ -57,6 +133,7 @@ export class ReceiveBuffer {
       this.#start = 0;
       this.#end = waiting;
       this.#owned = true;
+      this.#held = larger.length;
     }
     chunk.copy(this.#store, this.#end);
     this.#end += chunk.length;
@@ -119,19 +196,28 @@ export class ReceiveBuffer {
 
   /** Drops all that is waiting. */
   clear(): void {
-    this.#advance(this.length, 0);
+    this.#skip(this.length);
   }
 
   #advance(size: number, skip: number): Buffer {
-    const taken = this.#store.subarray(this.#start, this.#start + size);
-    this.#start += size + skip;
+    const end = this.#start + size;
+    const taken =
+      size * 2 >= this.#held
+        ? this.#store.subarray(this.#start, end)
+        : copyOf(this.#store, this.#start, end);
+    this.#skip(size + skip);
+    return taken;
+  }
+
+  #skip(size: number): void {
+    this.#start += size;
     this.#searched = 0;
     if (this.#start === this.#end) {
       this.#store = EMPTY;
       this.#start = this.#end = 0;
       this.#owned = false;
+      this.#held = 0;
     }
-    return taken;
   }
 }
 

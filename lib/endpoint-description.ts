@@ -3,6 +3,7 @@
  * meaning away from the character behind it. Which arguments there are, the parser of each kind says. Twisted:
  * `_parse` and `quoteStringArgument` of `twisted.internet.endpoints`.
  */
+import { asciiLowerCase } from './bytes.ts';
 import { EndpointSyntaxError } from './errors.ts';
 import type { Seconds } from './interfaces.ts';
 
@@ -175,7 +176,7 @@ export function parseDescription(description: string): { kind: string; args: End
     }
   }
   finish(description.length);
-  const kind = positional.shift()?.value.toLowerCase() ?? '';
+  const kind = asciiLowerCase(positional.shift()?.value ?? '');
   return { kind, args: new EndpointArguments(description, positional, named) };
 }
 

@@ -3,6 +3,7 @@
  * Twisted: `FileSender` of `twisted.protocols.basic`.
  */
 import { inspect } from 'node:util';
+import { isDetached } from './bytes.ts';
 import { Deferred } from './defer.ts';
 import { ConsumerStopped } from './errors.ts';
 import { Failure } from './failure.ts';
@@ -182,6 +183,8 @@ export class FileSender implements IPullProducer {
 
 function asBytes(piece: unknown): Buffer {
   if (typeof piece === 'string') return Buffer.from(piece);
+  if (piece instanceof Uint8Array && isDetached(piece))
+    throw new TypeError('cannot send a buffer that was transferred');
   if (piece instanceof Uint8Array)
     return Buffer.from(piece.buffer, piece.byteOffset, piece.byteLength);
   throw new TypeError(`cannot send ${typeof piece}: a piece must be a Uint8Array or a string`);
@@ -191,6 +194,9 @@ function piecesOf(source: FileSource, chunkSize: number): Pieces {
   if (typeof source === 'string' || source instanceof URL) return new PathPieces(source, chunkSize);
   if (typeof (source as ReadableFile).read === 'function' && !(Symbol.asyncIterator in source))
     return new FilePieces(source as ReadableFile, chunkSize);
+  const { readableEnded, destroyed } = source as { readableEnded?: boolean; destroyed?: boolean };
+  if (readableEnded === true || destroyed === true)
+    throw new TypeError('cannot send a file: the stream has come to its end, or was destroyed');
   const iterable = source as Partial<AsyncIterable<string> & Iterable<string>>;
   const iterator = iterable[Symbol.asyncIterator]?.() ?? iterable[Symbol.iterator]?.();
   if (iterator === undefined)

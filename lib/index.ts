@@ -40,7 +40,17 @@ export {
   PipeAddress,
   UNIXAddress,
 } from './address.ts';
-export { exactly, line, type Parse, ReceiveBuffer, until } from './bytes.ts';
+export {
+  asciiLowerCase,
+  asciiUpperCase,
+  exactly,
+  isDetached,
+  line,
+  type Parse,
+  ReceiveBuffer,
+  unpinned,
+  until,
+} from './bytes.ts';
 export {
   Certificate,
   DistinguishedName,

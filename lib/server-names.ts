@@ -2,6 +2,7 @@
  * One TLS server with several names: which certificate it shows depends on the name that the client asks for (SNI,
  * RFC 6066). Twisted leaves this to packages such as txsni.
  */
+import { asciiLowerCase } from './bytes.ts';
 import { CertificateError } from './errors.ts';
 import { hostIdentity } from './host-identity.ts';
 import type { ITLSContextFactory, TLSSettings } from './tls-settings.ts';
@@ -55,7 +56,7 @@ export class ServerNames implements ITLSContextFactory {
 
   /** The settings for a name; undefined for one that is not there. */
   settingsFor(name: string): TLSSettings | undefined {
-    const wanted = name.toLowerCase().replace(/\.$/, '');
+    const wanted = asciiLowerCase(name).replace(/\.$/, '');
     return this.#names.get(wanted) ?? this.#names.get(wanted.replace(/^[^.]*/, '*'));
   }
 }

@@ -20,7 +20,7 @@ abstract class LineProtocol extends Protocol {
   maxLength = 16_384;
 
   /**
-   * A line has arrived. It is a view into the chunk that it came in, so copy what is kept for long.
+   * A line has arrived. It may be kept: it holds no more memory than twice its length.
    *
    * @param line without its delimiter; may be empty
    */

@@ -15,6 +15,7 @@
 import type { X509Certificate } from 'node:crypto';
 import type { ConnectionOptions, SecureContext, TLSSocket, TLSSocketOptions } from 'node:tls';
 import { type Address, isIPAddress } from '../address.ts';
+import { asciiLowerCase } from '../bytes.ts';
 import { Failure } from '../failure.ts';
 import type { Seconds } from '../interfaces.ts';
 import { Logger } from '../log.ts';
@@ -196,7 +197,7 @@ export class TLSWire implements Wire, WireEvents {
 
   /** The context for the name that a client asks for; undefined for the one that is there. */
   #contextFor(name: string): SecureContext | undefined {
-    const settings = this.#settings.forName?.(name.toLowerCase());
+    const settings = this.#settings.forName?.(asciiLowerCase(name));
     if (settings === undefined) return undefined;
     const context = compile(settings, 'server');
     this.#settings = settings;

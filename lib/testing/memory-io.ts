@@ -4,6 +4,7 @@
  * misbehaves, is the simulation's.
  */
 import { type Address, ipAddress, IPv4Address, PipeAddress, UNIXAddress } from '../address.ts';
+import { asciiLowerCase } from '../bytes.ts';
 import type { AddressFamily, IProtocol, Seconds } from '../interfaces.ts';
 import type {
   Alarm,
@@ -268,7 +269,7 @@ export class MemoryIO implements IO {
     done: (error: Error | undefined, addresses: readonly string[]) => void,
     family?: 4 | 6,
   ): Attempt {
-    const addresses = this.hosts.get(host.toLowerCase().replace(/\.$/, '')) ?? [ANY_HOST];
+    const addresses = this.hosts.get(asciiLowerCase(host).replace(/\.$/, '')) ?? [ANY_HOST];
     const wanted = addresses.filter(
       (address) => family === undefined || address.includes(':') === (family === 6),
     );

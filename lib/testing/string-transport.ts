@@ -3,6 +3,7 @@
  */
 import type { X509Certificate } from 'node:crypto';
 import { type Address, IPv4Address } from '../address.ts';
+import { isDetached } from '../bytes.ts';
 import { ConnectionDone, SSLError } from '../errors.ts';
 import { Failure } from '../failure.ts';
 import type {
@@ -189,6 +190,8 @@ export class StringTransport implements ITLSTransport {
 
 /** As real transports do, before anything is written. */
 function checkBytes(method: string, data: unknown): void {
+  if (data instanceof Uint8Array && isDetached(data))
+    throw new TypeError('cannot write a buffer that was transferred');
   if (typeof data === 'string' || data instanceof Uint8Array) return;
   throw new TypeError(`${method} needs a Uint8Array or a string, not ${typeof data}`);
 }

@@ -13,6 +13,7 @@
 import type { X509Certificate } from 'node:crypto';
 import { inspect } from 'node:util';
 import type { Address } from '../address.ts';
+import { isDetached } from '../bytes.ts';
 import {
   ConnectionAborted,
   ConnectionDone,
@@ -209,8 +210,11 @@ export class Stream implements ITLSTransport, WireEvents, Closable, Fed {
         `write needs a Uint8Array or a string, not ${inspect(data, { depth: 0 })}`,
       );
     }
-    if (!this.#connected || this.#aborting || this.#writing === 'ended' || bytes.length === 0)
+    if (bytes.length === 0) {
+      if (isDetached(bytes)) throw new TypeError('cannot write a buffer that was transferred');
       return;
+    }
+    if (!this.#connected || this.#aborting || this.#writing === 'ended') return;
     this.#wire.write(bytes);
     this.#feed?.wrote();
   }

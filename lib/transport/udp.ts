@@ -11,6 +11,7 @@
  */
 import { inspect } from 'node:util';
 import { checkPort, type IPv4Address, type IPv6Address, isIPAddress } from '../address.ts';
+import { isDetached } from '../bytes.ts';
 import { Deferred } from '../defer.ts';
 import {
   CannotListenError,
@@ -283,6 +284,8 @@ export class Port implements IUDPTransport, Closable, DatagramEvents {
   write(data: Uint8Array | string, to?: DatagramAddress): void {
     if (typeof data !== 'string' && !(data instanceof Uint8Array))
       throw new TypeError(`a datagram is a string or a Uint8Array, not ${inspect(data)}`);
+    if (typeof data !== 'string' && isDetached(data))
+      throw new TypeError('cannot send a buffer that was transferred as a datagram');
     if (this.#state === 'binding') throw this.#notBound('send');
     const socket = this.#socket;
     if (this.#state !== 'listening' || socket === undefined) return;

@@ -11,7 +11,7 @@ import { isErrored, Readable } from 'node:stream';
 import type { ReadableStream, ReadableStreamDefaultReader } from 'node:stream/web';
 import { inspect } from 'node:util';
 import { isUint8Array } from 'node:util/types';
-import { Deferred, Logger, maybeDeferred, succeed } from 'plait';
+import { Deferred, isDetached, Logger, maybeDeferred, succeed } from 'plait';
 import { UnreadableFile, UnusableSource } from './errors.ts';
 
 const log = new Logger('plait.clamd');
@@ -94,11 +94,7 @@ export function lengthOf(piece: unknown): number {
       `the source to be scanned must yield Uint8Arrays, not ${inspect(piece, { depth: 0 })}`,
     );
   }
-  try {
-    Uint8Array.prototype.at.call(piece, 0);
-  } catch (cause) {
-    throw new UnusableSource('detached', { cause });
-  }
+  if (isDetached(piece)) throw new UnusableSource('detached');
   return piece.byteLength;
 }
 

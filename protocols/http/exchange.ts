@@ -17,11 +17,13 @@ import {
   type ITLSContextFactory,
   type ITLSTransport,
   type Seconds,
+  unpinned,
 } from 'plait';
 import {
   DataLoss,
   PartialDownloadError,
   RequestCancelled,
+  RequestNotSent,
   RequestTransmissionFailed,
   ResponseFailed,
   ResponseNeverReceived,
@@ -79,6 +81,8 @@ export class Exchange extends Protocol implements IPullProducer {
   readonly #head: Buffer;
   readonly #reader: ResponseReader;
   readonly #body: BodyBuffer;
+  /** How long the request's body was when its length was written into the head. */
+  readonly #bodyLength: number;
   /** How much of the request's body has been written. */
   #written = 0;
   /** True from the first byte of the request's body until the last one has been sent. */
@@ -96,6 +100,7 @@ export class Exchange extends Protocol implements IPullProducer {
     this.#request = request;
     this.#securing = securing;
     this.#head = writeRequestHead(request);
+    this.#bodyLength = request.body?.length ?? 0;
     this.#reader = new ResponseReader(request.method, limits);
     this.#body = new BodyBuffer(checkedLimit('maxBodySize', limits.maxBodySize, MAX_BODY_SIZE));
   }
@@ -125,6 +130,7 @@ export class Exchange extends Protocol implements IPullProducer {
       this.#fail(notConnected(this.#details(error as Error)));
       return;
     }
+    if (this.#bodyChanged(RequestNotSent)) return;
     this.transport.write(this.#head);
     if (this.#request.body === undefined) return;
     this.#sending = true;
@@ -142,6 +148,7 @@ export class Exchange extends Protocol implements IPullProducer {
   /** The transport has sent what was written before. */
   resumeProducing(): void {
     const { body = new Uint8Array() } = this.#request;
+    if (this.#over || this.#bodyChanged(RequestTransmissionFailed)) return;
     if (this.#written === body.length) {
       this.#sending = false;
       this.transport.unregisterProducer();
@@ -150,6 +157,15 @@ export class Exchange extends Protocol implements IPullProducer {
     const piece = body.subarray(this.#written, this.#written + PIECE_BYTES);
     this.#written += piece.length;
     this.transport.write(piece);
+  }
+
+  /** True, after the exchange has failed, for a body that would no longer be as long as the head says. */
+  #bodyChanged(Class: typeof RequestNotSent | typeof RequestTransmissionFailed): boolean {
+    const length = this.#request.body?.length ?? 0;
+    if (length === this.#bodyLength) return false;
+    const problem = `the body had ${this.#bodyLength} bytes, and now has ${length}`;
+    this.#fail(new Class(problem, this.#details()));
+    return true;
   }
 
   /** The connection is lost; `connectionLost` says why. */
@@ -270,7 +286,7 @@ const LARGEST_BLOCK = 1024 * 1024;
 
 /**
  * The bytes of a body as they come. A piece is kept as it is where it is most of the buffer that it lies in; a smaller
- * one is copied, since it would keep the whole of it in memory.
+ * one is copied, since it would keep the whole of it in memory, and many would cost an object each.
  */
 class BodyBuffer {
   readonly #limit: number;
@@ -293,7 +309,7 @@ class BodyBuffer {
   add(data: Buffer): void {
     this.expect(this.#length + data.length);
     this.#length += data.length;
-    if (data.length * 2 >= data.buffer.byteLength) {
+    if (data.length >= SMALLEST_BLOCK && data.length * 2 >= data.buffer.byteLength) {
       this.#seal();
       this.#pieces.push(data);
       return;
@@ -310,12 +326,13 @@ class BodyBuffer {
   take(): Buffer {
     this.#seal();
     const [only] = this.#pieces;
+    // A small body would hold its whole block.
     const all =
       only !== undefined && this.#pieces.length === 1
         ? only
         : Buffer.concat(this.#pieces, this.#length);
     this.clear();
-    return all;
+    return unpinned(all);
   }
 
   clear(): void {

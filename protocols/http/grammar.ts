@@ -17,7 +17,7 @@
  * show bytes that a shorter input would have shown as well; every wait has a limit; and numbers are read by `DECIMAL`
  * and `CHUNK_SIZE` alone.
  */
-import { LimitExceeded, ReceiveBuffer, exactly, type Parse } from 'plait';
+import { asciiLowerCase, LimitExceeded, ReceiveBuffer, exactly, type Parse } from 'plait';
 import { DataLoss, ParseError, quoted } from './errors.ts';
 import { Headers, isFieldValue, isToken } from './headers.ts';
 import type { Request, ResponseHead } from './message.ts';
@@ -366,7 +366,7 @@ function isChunked({ version, headers }: ResponseHead): boolean {
   if (values.length === 0) return false;
   const codings = values.join(', ');
   if (version === '1.0') throw new ParseError(`Transfer-Encoding in HTTP/1.0: ${quoted(codings)}`);
-  if (codings.toLowerCase() !== 'chunked')
+  if (asciiLowerCase(codings) !== 'chunked')
     throw new ParseError(`bad Transfer-Encoding: ${quoted(codings)}`);
   return true;
 }
@@ -509,7 +509,7 @@ function checkHeaders(headers: Headers, body: Uint8Array | undefined): void {
         `the value of header ${name} cannot be sent: it has a control or a non-Latin-1 character`,
       );
     }
-    const key = name.toLowerCase();
+    const key = asciiLowerCase(name);
     const before = spelled.get(key);
     if (before !== undefined && (before !== name || SINGLE.has(key))) {
       throw new TypeError(

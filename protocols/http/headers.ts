@@ -3,6 +3,7 @@
  * cased, and is shown as it was first written. It knows no particular header: what `content-length` means is the
  * grammar's business. Twisted: `twisted.web.http_headers.Headers`.
  */
+import { asciiLowerCase } from 'plait';
 
 /** What a {@link Headers} can be made from: an object of names and values, a list of pairs, or another one. */
 export type HeadersInit =
@@ -21,7 +22,7 @@ export type HeadersInit =
  * headers.get('ACCEPT');   // 'text/html'
  */
 export class Headers implements Iterable<[name: string, value: string]> {
-  /** By the name in lower case. A Map, since a peer may send any name, `__proto__` too. */
+  /** By the name in lower case (of ASCII's letters: no other character is a letter of a name). A Map, since a peer may send any name, `__proto__` too. */
   readonly #fields = new Map<string, string[]>();
   #lines: [name: string, value: string][] = [];
 
@@ -32,12 +33,12 @@ export class Headers implements Iterable<[name: string, value: string]> {
 
   /** True if there is a field of this name. */
   hasHeader(name: string): boolean {
-    return this.#fields.has(name.toLowerCase());
+    return this.#fields.has(asciiLowerCase(name));
   }
 
   /** The values of a field, one for each line; none if there is no such field. */
   getRawHeaders(name: string): readonly string[] {
-    return this.#fields.get(name.toLowerCase()) ?? [];
+    return this.#fields.get(asciiLowerCase(name)) ?? [];
   }
 
   /**
@@ -45,7 +46,7 @@ export class Headers implements Iterable<[name: string, value: string]> {
    * there is no such field. Ask `getRawHeaders` for `Set-Cookie`, whose values cannot be joined.
    */
   get(name: string): string | undefined {
-    return this.#fields.get(name.toLowerCase())?.join(', ');
+    return this.#fields.get(asciiLowerCase(name))?.join(', ');
   }
 
   /**
@@ -56,7 +57,7 @@ export class Headers implements Iterable<[name: string, value: string]> {
   addRawHeader(name: string, value: string): void {
     mustBeString(name, 'a header name');
     mustBeString(value, `the value of header ${JSON.stringify(name)}`);
-    const key = name.toLowerCase();
+    const key = asciiLowerCase(name);
     const values = this.#fields.get(key);
     if (values === undefined) this.#fields.set(key, [value]);
     else values.push(value);
@@ -71,16 +72,16 @@ export class Headers implements Iterable<[name: string, value: string]> {
 
   /** Takes a field out. Does nothing if it is not there. */
   removeHeader(name: string): void {
-    const key = name.toLowerCase();
+    const key = asciiLowerCase(name);
     if (!this.#fields.delete(key)) return;
-    this.#lines = this.#lines.filter(([written]) => written.toLowerCase() !== key);
+    this.#lines = this.#lines.filter(([written]) => asciiLowerCase(written) !== key);
   }
 
   /** Each field once, in the order in which they came: its name as first written, and its values. */
   *getAllRawHeaders(): Generator<[name: string, values: readonly string[]]> {
     const seen = new Set<string>();
     for (const [name] of this.#lines) {
-      const key = name.toLowerCase();
+      const key = asciiLowerCase(name);
       if (seen.has(key)) continue;
       seen.add(key);
       yield [name, this.getRawHeaders(key)];

@@ -6,6 +6,7 @@
  * GET of a POST, 307 and 308 repeat method and body. A URL is resolved against the one that answered. What belongs to
  * one origin (scheme, host and port) never goes to another.
  */
+import { asciiLowerCase } from 'plait';
 import { RedirectRefused, RedirectWithNoLocation, quoted } from './errors.ts';
 import { Headers } from './headers.ts';
 import type { Request, Response } from './message.ts';
@@ -35,7 +36,7 @@ export function redirected(request: Request, response: Response): Request | unde
   const headers = new Headers();
   const sameOrigin = url.origin === request.url.origin;
   for (const [name, value] of request.headers) {
-    const key = name.toLowerCase();
+    const key = asciiLowerCase(name);
     if (key === 'host' && !sameOrigin) headers.addRawHeader(name, url.host);
     else if ((sameOrigin || HARMLESS.has(key)) && !(toGet && isOfBody(key)))
       headers.addRawHeader(name, value);

@@ -3,6 +3,7 @@
  * together, credentials are taken out of the URL. It does no I/O, and knows nothing of redirects. Twisted's nearest
  * thing is `twisted.web.client.URI` with what `Agent` adds to a request.
  */
+import { asciiUpperCase, isDetached } from 'plait';
 import { RequestGenerationFailed, SchemeNotSupported, attempt, quoted } from './errors.ts';
 import { writeRequestHead } from './grammar.ts';
 import { Headers, type HeadersInit } from './headers.ts';
@@ -154,18 +155,20 @@ const USUAL_METHODS = new Set(['DELETE', 'GET', 'HEAD', 'OPTIONS', 'PATCH', 'POS
 /** `get` as `GET`, since what a server makes of `get` and `head` is anybody's guess. */
 function canonicalMethod(given: unknown): string {
   const method = String(given);
-  const upper = method.toUpperCase();
+  const upper = asciiUpperCase(method);
   return USUAL_METHODS.has(upper) ? upper : method;
 }
 
 function checkMethod({ method, body }: Request): void {
-  const upper = method.toUpperCase();
+  const upper = asciiUpperCase(method);
   if (upper === 'CONNECT')
     throw new TypeError('CONNECT makes a tunnel, which is no request for a page');
   if (upper === 'TRACE' && body !== undefined) throw new TypeError('TRACE has no body');
 }
 
 function bodyBytes(body: unknown): Uint8Array | undefined {
+  if (body instanceof Uint8Array && isDetached(body))
+    throw new TypeError('the body is a buffer that was transferred');
   if (body === undefined || body instanceof Uint8Array) return body;
   if (typeof body === 'string') return Buffer.from(body);
   throw new TypeError(`the body must be a string or a Uint8Array, not ${typeof body}`);

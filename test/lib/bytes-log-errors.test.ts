@@ -179,12 +179,13 @@ t.test('ReceiveBuffer', async (t) => {
     t.throws(() => fed('1').takeUntil(bytes('\n'), 0), LimitExceeded);
   });
 
-  t.test('copies nothing that arrives in one piece', async (t) => {
-    const chunk = bytes('tea\r\npot\r\n');
+  t.test('copies no piece that is most of what arrived', async (t) => {
+    const chunk = Buffer.alloc(1000, 'x');
+    chunk.write('\r\n', 500);
     const received = new ReceiveBuffer();
     received.feed(chunk);
-    for (const piece of [received.takeUntil(CRLF, 9), received.take(3)])
-      t.equal(piece?.buffer, chunk.buffer);
+    t.equal(received.takeUntil(CRLF, 500)?.buffer, chunk.buffer);
+    t.not(received.take(3)?.buffer, chunk.buffer);
   });
 
   t.test('never changes bytes that it has given', async (t) => {

@@ -2,6 +2,7 @@
  * The body of a reactor on a simulated machine.
  */
 import { ipAddress, UNIXAddress } from '../../address.ts';
+import { asciiLowerCase } from '../../bytes.ts';
 import type { Seconds } from '../../interfaces.ts';
 import type {
   Alarm,
@@ -268,7 +269,7 @@ export class SimIO implements IO {
     const { network } = machine;
     const lookup = network.nameFor(machine, `name ${host}`);
     const random = network.kernel.random.stream(`lookup ${lookup}`);
-    const entry = network.names.get(host.toLowerCase());
+    const entry = network.names.get(asciiLowerCase(host));
     const known = network.named(host);
     const all =
       entry?.addresses ??

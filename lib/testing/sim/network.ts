@@ -1,6 +1,7 @@
 /**
  * A simulated network: machines with names and addresses, and the links between them, which may be down for a while.
  */
+import { asciiLowerCase } from '../../bytes.ts';
 import type { Seconds } from '../../interfaces.ts';
 import { type Conditions, Faults } from './faults.ts';
 import type { Kernel } from './kernel.ts';
@@ -60,7 +61,7 @@ export class Network {
         throw new RangeError(`a machine cannot be called ${JSON.stringify(name)}`);
       machine = new Machine(this, name, this.machines.size + 1);
       this.machines.set(name, machine);
-      this.#byName.set(name.toLowerCase(), machine);
+      this.#byName.set(asciiLowerCase(name), machine);
       this.#byAddress.set(machine.ipv4, machine);
       this.#byAddress.set(machine.ipv6, machine);
     }
@@ -69,7 +70,7 @@ export class Network {
 
   /** The machine that a program means by a name. */
   named(name: string): Machine | undefined {
-    return this.#byName.get(name.toLowerCase());
+    return this.#byName.get(asciiLowerCase(name));
   }
 
   /** Whose address that is, as `from` sees it. */

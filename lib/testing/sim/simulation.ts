@@ -2,6 +2,7 @@
  * A network in memory, and virtual time. Machines have names; each has a reactor, with the same API as the process's
  * own, so that a program runs here as it is. What the network does to it follows from a seed.
  */
+import { asciiLowerCase } from '../../bytes.ts';
 import type { Deferred } from '../../defer.ts';
 import type { IDelayedCall, Seconds } from '../../interfaces.ts';
 import { Failure } from '../../failure.ts';
@@ -218,7 +219,7 @@ export class Simulation {
       readonly delay?: Seconds;
     },
   ): void {
-    this.#network.names.set(name.toLowerCase(), {
+    this.#network.names.set(asciiLowerCase(name), {
       addresses: answer.addresses ?? [],
       error: answer.error ?? (answer.addresses === undefined ? 'ENOTFOUND' : undefined),
       delay: answer.delay,
