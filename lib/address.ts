@@ -105,8 +105,8 @@ export function isIPAddress(host: string): boolean {
 }
 
 /**
- * `host` as it may be looked up: an IP literal as it is, a name in ASCII (IDNA, for one that is not). RangeError for
- * what can be neither, before any system call could see only a part of it: what holds a NUL, a space, a slash …; a
+ * `host` as it may be looked up: an IP literal as it is, without the brackets that an IPv6 address has in a URL; a name in
+ * ASCII, in the way of URLs (IDNA, by UTS #46), for one that is not. RangeError for what can be neither, before any system call could see only a part of it: what holds a NUL, a space, a slash …; a
  * name of more than 253 characters, or with a label that is empty or has more than 63. A name whose last label is a
  * number (`127.1`, `0x7f.1`, `2130706433`, `127.0.0.1.`, and the same in full-width digits) is refused too: the
  * system's resolver would take it for an IPv4 address where others that check it see a name. One dot may end a name.
@@ -114,6 +114,8 @@ export function isIPAddress(host: string): boolean {
 export function checkHost(host: string): string {
   if (typeof host !== 'string') throw new TypeError(`host must be a string, not ${typeof host}`);
   if (isIPAddress(host)) return host;
+  const bracketed = /^\[(.*)\]$/.exec(host)?.[1];
+  if (bracketed !== undefined && isIPv6(bracketed)) return bracketed;
   const name = host.length > 255 ? '' : asciiName(host);
   const labels = name.replace(/\.$/, '');
   if (

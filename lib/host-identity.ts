@@ -3,10 +3,12 @@
  * certificate is compared with are then the same. It looks nothing up. Twisted does this in `twisted.internet._idna`
  * and `ClientTLSOptions`.
  *
- * Whatever resolvers, URL parsers and verifiers read differently is refused here: addresses in other than their usual
- * form (`127.1`, `0x7f.1`, `2130706433`), full-width digits, dots other than the ASCII one, NULs and spaces.
+ * There is one way from a name to its ASCII form, `checkHost`, which is that of URLs. Whatever resolvers, URL parsers and
+ * verifiers read differently is refused: addresses in other than their usual form (`127.1`, `0x7f.1`, `2130706433`, in
+ * full-width digits too), NULs and spaces, and A-labels that stand for no name.
  */
 import { checkHost, isIPAddress } from './address.ts';
+import { asciiLowerCase } from './bytes.ts';
 
 /** A host: by its name, in lower case, as A-labels and without a dot at its end, or by its address. */
 export type HostIdentity =
@@ -14,51 +16,111 @@ export type HostIdentity =
   | { readonly kind: 'address'; readonly text: string; readonly bytes: Buffer };
 
 /**
- * The canonical form of a host name or an IP literal. A dot at the end of a name is dropped, as is the zone of an IPv6
- * address; a name beyond ASCII becomes A-labels (IDNA).
+ * The canonical form of a host name or an IP literal. A name becomes what `checkHost` makes of it, and so what is looked
+ * up; in lower case, and without a dot at its end. The zone of an IPv6 address is dropped.
  *
  * @throws TypeError, RangeError for what is neither, or could be read in two ways
  */
 export function hostIdentity(host: string): HostIdentity {
-  checkHost(host);
-  if (!isIPAddress(host)) return { kind: 'name', text: canonicalName(host) };
-  if (!host.includes(':')) return { kind: 'address', text: host, bytes: bytesOfIPv4(host) };
-  const literal = host.toLowerCase().replace(/%.*$/, '');
+  const checked = checkHost(host);
+  if (!isIPAddress(checked)) return { kind: 'name', text: canonicalName(host, checked) };
+  if (!checked.includes(':'))
+    return { kind: 'address', text: checked, bytes: bytesOfIPv4(checked) };
+  const literal = asciiLowerCase(checked).replace(/%.*$/, '');
   return { kind: 'address', text: literal, bytes: bytesOfIPv6(literal) };
 }
 
-/** Loaded when the first name beyond ASCII comes along. */
-const url = () => process.getBuiltinModule('node:url');
-
 /** Labels of letters, digits, hyphens and underscores, which host names in use do have. */
 const NAME = /^(?=.{1,253}$)[a-z0-9_-]{1,63}(?:\.[a-z0-9_-]{1,63})*$/;
-/** What resolvers take for the end of an IPv4 address. */
-const NUMBER = /(?:^|\.)(?:\d+|0x[\da-f]*)$/;
 
-function canonicalName(host: string): string {
-  const name = toASCII(host.replace(/\.$/, ''));
-  if (name === undefined) throw refused(host, 'not a host name by the rules of IDNA');
+function canonicalName(host: string, checked: string): string {
+  const name = asciiLowerCase(checked.replace(/\.$/, ''));
   if (!NAME.test(name)) throw refused(host, 'not a host name');
-  if (NUMBER.test(name)) throw refused(host, 'an IPv4 address, but not in its usual form');
+  if (!name.split('.').every(isLabel)) throw refused(host, 'not a host name by the rules of IDNA');
   return name;
 }
 
-/** The name in lower case and as A-labels; undefined if two readers could take it for two names. */
-function toASCII(given: string): string | undefined {
-  const name = given.toLowerCase();
-  if (/^[\x21-\x7e]*$/.test(given)) {
-    return !name.includes('xn--') || isAsciiForm(name) ? name : undefined;
-  }
-  // Full-width letters and digits, other dots, ligatures: all that the conversion would turn into something else.
-  if (given !== given.normalize('NFKC') || /[^\p{L}\p{M}\p{N}._-]/u.test(given)) return undefined;
-  if (/(?:^|\.)\p{Nd}+$/u.test(name)) return undefined;
-  const ascii = url().domainToASCII(name);
-  return ascii !== '' && isAsciiForm(ascii) ? ascii : undefined;
+/** False for an A-label that stands for no name, or for one that has another A-label, or is plain ASCII. */
+function isLabel(label: string): boolean {
+  if (!label.startsWith('xn--')) return true;
+  const text = decodePunycode(label.slice(4));
+  return text !== undefined && isUnicodeLabel(text);
 }
 
-/** True if it is what its own Unicode form is converted to: `xn--a-` is not, since it stands for `a`. */
-function isAsciiForm(name: string): boolean {
-  return url().domainToASCII(url().domainToUnicode(name)) === name;
+/** Spaces, controls, what is not assigned, and what is not seen. The two joiners are looked at apart. */
+const NEVER =
+  /[\p{Z}\p{Cc}\p{Cn}\p{Co}\p{Cs}]|(?![\u200c\u200d])[\p{Cf}\p{Default_Ignorable_Code_Point}]/u;
+/** A joiner that is neither behind a mark, as an Indic virama is, nor between letters that join. */
+const LOST_JOINER =
+  /(?<!\p{M})\u200d|(?<!\p{M}|[\p{Script=Arabic}\p{Script=Syriac}])\u200c|[\u200c\u200d]$/u;
+
+/**
+ * True for what is valid by the rules of UTS #46, as far as they keep two names apart, and is not all digits, which
+ * could be read as a part of an address. Versions of Node differ in this, and newer ones take an A-label that cannot be
+ * decoded as it is; so nothing of theirs is asked here.
+ */
+function isUnicodeLabel(text: string): boolean {
+  return (
+    /[^\0-\x7f]/.test(text) &&
+    text === text.normalize('NFKC') &&
+    isLowerCase(text) &&
+    !NEVER.test(text) &&
+    !LOST_JOINER.test(text) &&
+    !/^\p{M}|^\p{Nd}+$/u.test(text) &&
+    (!RIGHT_TO_LEFT.test(text) || ONE_DIRECTION.test(text))
+  );
+}
+
+/** UTS #46 leaves the capitals of Cherokee, which are older than its small letters. */
+function isLowerCase(text: string): boolean {
+  const cased = text.replace(/\p{Script=Cherokee}/gu, '');
+  return cased === cased.toLowerCase();
+}
+
+/** Letters that are written from right to left. */
+const RIGHT = String.raw`(?=\p{L})[\p{Script=Hebrew}\p{Script=Arabic}\p{Script=Syriac}\p{Script=Thaana}\p{Script=Nko}\p{Script=Samaritan}\p{Script=Mandaic}\p{Script=Adlam}]`;
+const RIGHT_TO_LEFT = new RegExp(RIGHT, 'u');
+/** A label with such letters begins with one, and has no others (RFC 5893 section 2, as far as letters go). */
+const ONE_DIRECTION = new RegExp(`^${RIGHT}(?:${RIGHT}|[^\\p{L}])*$`, 'u');
+
+/** What Punycode (RFC 3492) stands for; undefined for what is none. */
+function decodePunycode(encoded: string): string | undefined {
+  const delimiter = encoded.lastIndexOf('-');
+  const points = Array.from(encoded.slice(0, Math.max(0, delimiter)), (c) => c.charCodeAt(0));
+  let [point, index, bias] = [128, 0, 72];
+  for (let at = delimiter > 0 ? delimiter + 1 : 0; at < encoded.length;) {
+    const before = index;
+    for (let [weight, k] = [1, 36]; ; k += 36) {
+      const digit = digitOf(encoded.charCodeAt(at++));
+      index += digit * weight;
+      // A label has at most 59 characters, so it is no number beyond those that are exact.
+      if (!(index <= 0x7fff_ffff)) return undefined;
+      const threshold = Math.min(Math.max(k - bias, 1), 26);
+      if (digit < threshold) break;
+      weight *= 36 - threshold;
+    }
+    const count = points.length + 1;
+    bias = adapt(index - before, count, before === 0);
+    point += Math.floor(index / count);
+    if (point > 0x10_ffff) return undefined;
+    index %= count;
+    points.splice(index++, 0, point);
+  }
+  return String.fromCodePoint(...points);
+}
+
+/** NaN for what is no digit, and behind the end. */
+function digitOf(code: number): number {
+  if (code >= 0x61 && code <= 0x7a) return code - 0x61;
+  return code >= 0x30 && code <= 0x39 ? code - 0x30 + 26 : NaN;
+}
+
+function adapt(delta: number, count: number, first: boolean): number {
+  let rest = Math.floor(delta / (first ? 700 : 2));
+  rest += Math.floor(rest / count);
+  let k = 0;
+  for (; rest > 455; k += 36) rest = Math.floor(rest / 35);
+  return k + Math.floor((36 * rest) / (rest + 38));
 }
 
 function refused(host: string, what: string): RangeError {

@@ -845,6 +845,8 @@ t.test('what cannot be a host is refused before any system call could cut it sho
     t.equal(checkHost(host), host);
   t.equal(checkHost('bücher.test'), 'xn--bcher-kva.test');
   t.equal(checkHost('BÜCHER。test.'), 'xn--bcher-kva.test.');
+  t.equal(checkHost('[::1]'), '::1', 'as it stands in a URL');
+  t.equal(checkHost('[fe80::1%eth0]'), 'fe80::1%eth0');
   for (const host of [
     '',
     'localhost\0.evil.test',
@@ -853,7 +855,10 @@ t.test('what cannot be a host is refused before any system call could cut it sho
     'tea.test:80',
     'user@tea.test',
     'tea\r\ntest',
-    '[::1]',
+    '[127.0.0.1]',
+    '[tea]',
+    '[[::1]]',
+    '[::1',
     'tea\u007ftest',
     'x'.repeat(256),
     'x'.repeat(64),

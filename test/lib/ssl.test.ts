@@ -35,6 +35,7 @@ import {
 } from 'plait';
 import { certificateNames, isFor } from '../../lib/certificate-names.ts';
 import { certificateParts, readDER } from '../../lib/der.ts';
+import { checkHost } from '../../lib/address.ts';
 import { hostIdentity } from '../../lib/host-identity.ts';
 import type { ITLSContextFactory, TLSContextOptions, TLSPeer } from '../../lib/tls-settings.ts';
 import t from '../fixture.ts';
@@ -247,7 +248,8 @@ t.test(
       'a/b',
       'a@b',
       'a:80',
-      '[::1]',
+      '[a]',
+      '[127.0.0.1]',
       '::1]',
       '*.a.com',
       'a,b',
@@ -270,17 +272,8 @@ t.test(
       '1.2.3',
       '１２７.0.0.1',
       '１２７．０．０．１',
-      'a。example',
-      'a．example',
-      'a｡example',
-      'ａ.example',
-      '\u212a.example',
       '١٢٧.٠.٠.١',
       'a.١',
-      'ﬁ.example',
-      'a\u00ad.example',
-      'a\u200b.example',
-      '☃.example',
       'xn--a.example',
       'xn--zz.example',
       'xn--a-.example',
@@ -303,6 +296,7 @@ t.test(
     t.equal(name('BÜCHER.example'), 'xn--bcher-kva.example');
     t.equal(name('XN--BCHER-KVA.example'), 'xn--bcher-kva.example');
     t.equal(name('1a.0xg.example'), '1a.0xg.example');
+    t.equal(hostIdentity('[::1]').text, '::1');
     for (const address of ['127.0.0.1', '::1', 'fe80::1%eth0', '::FFFF:1.2.3.4']) {
       t.equal(name(address), undefined, `no SNI for ${address}`);
     }
@@ -317,6 +311,41 @@ t.test(
     t.equal(bytes('1::'), `0001${'0'.repeat(28)}`);
   },
 );
+
+t.test('FND-1C: there is one way from a name to its ASCII form, that of URLs', (t) => {
+  const spellings = [
+    'bücher.example', 'BÜCHER.example', 'bu\u0308cher.example', 'ＢÜＣＨＥＲ.example', 'bücher。example',
+    'bücher．example', 'bücher｡example', 'bücher.example.', 'a.example', 'A.EXAMPLE', 'ａ.example', 'a。example',
+    'a．example', 'a｡example.', '\u212a.example', 'ﬁ.example', 'a\u00ad.example', 'a\u200b.example', '☃.example',
+    'straße.example', 'XN--BCHER-KVA.example', '[::1]', '::1', '127.0.0.1', '[fe80::1]',
+  ]; // prettier-ignore
+  for (const host of spellings) {
+    const { hostname } = new URL(
+      `http://${host.includes(':') ? `[${host.replace(/[[\]]/g, '')}]` : host}/`,
+    );
+    const expected = hostname.replace(/[[\]]|\.$/g, '');
+    t.equal(hostIdentity(host).text, expected, host);
+    t.equal(checkHost(host).toLowerCase().replace(/\.$/, ''), expected, 'it is what is looked up');
+  }
+  t.end();
+});
+
+t.test('FND-14: A-labels that stand for no name are refused by every version of Node', (t) => {
+  const refused = [
+    'xn--a', 'xn--a-', 'xn--', 'xn---', 'xn--0', 'xn--zz', 'xn--abc', 'xn--a-ecp', 'xn--1ug', 'xn--u-ccb', 'xn--a-yoc',
+    'xn--ab-m1t', 'xn--xn--a', 'xn---99qo', 'xn--99999999', 'xn--a_b', 'xn--bücher', 'xn--0mt-uxe5c', 'xn--ab-j1t',
+    'xn--a-0hc', 'xn--bcher-kva0', 'xn--a-zzzzzzzzzzzz',
+  ]; // prettier-ignore
+  for (const label of refused)
+    for (const host of [`${label}.example`, `a.${label}`, `${label.toUpperCase()}.example`])
+      t.throws(() => hostIdentity(host), RangeError, host);
+  const accepted = [
+    'xn--bcher-kva', 'xn--fa-hia', 'xn--zca', 'xn--3xa', 'xn--n3h', 'xn--ls8h', 'xn--mgbh0fb', 'xn--80ak6aa92e',
+    'xn--99zt52a', 'xn--mgba3gch31f060k', 'xn--ab-0ea', 'xn--s-odi', 'xn--11b4c3d', 'xn--p1ai',
+  ]; // prettier-ignore
+  for (const label of accepted) t.equal(hostIdentity(`${label}.Example`).text, `${label}.example`);
+  t.end();
+});
 
 // ── DER ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -955,6 +984,8 @@ t.test(
     t.ok(some.forName?.('a.example')?.checkPeer);
     t.throws(() => new ServerNames({ 'a.example': a, 'A.EXAMPLE.': b }, others), /is there twice/);
     t.throws(() => new ServerNames({ '127.0.0.1': a }, others), RangeError);
+    const wide = new ServerNames({ 'ＢÜcher。example': a }, others);
+    t.ok(wide.settingsFor('xn--bcher-kva.example'), 'FND-1C');
     t.throws(() => new ServerNames({ 'a b': a }, others), RangeError);
     t.throws(
       () =>
