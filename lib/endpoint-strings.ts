@@ -153,6 +153,7 @@ const clients = new Parsers<IStreamClientEndpointStringParser>('connect to', [
       return wrapClientTLS(
         credentials,
         new HostnameEndpoint(reactor, host, port, connectOptions(args)),
+        { clock: reactor },
       );
     },
   },
@@ -171,6 +172,7 @@ const clients = new Parsers<IStreamClientEndpointStringParser>('connect to', [
         through === undefined
           ? new HostnameEndpoint(reactor, host, port, connectOptions(args))
           : clientFromString(reactor, through),
+        { clock: reactor },
       );
     },
   },

@@ -151,7 +151,7 @@ export class TLSMemoryBIOProtocol<P extends IProtocol = IProtocol>
 {
   /** The protocol that is secured. */
   readonly wrappedProtocol: P;
-  readonly #home: Home;
+  readonly #clock: IReactorTime | undefined;
   readonly #side: 'client' | 'server';
   readonly #securing: Securing;
   #wire: TransportWire | undefined;
@@ -159,20 +159,22 @@ export class TLSMemoryBIOProtocol<P extends IProtocol = IProtocol>
   /** For {@link TLSMemoryBIOFactory}, which builds these. */
   constructor(
     wrappedProtocol: P,
-    clock: IReactorTime,
+    clock: IReactorTime | undefined,
     side: 'client' | 'server',
     securing: Securing,
   ) {
     this.wrappedProtocol = wrappedProtocol;
-    this.#home = homeOn(clock);
+    this.#clock = clock;
     this.#side = side;
     this.#securing = securing;
   }
 
   /** Begins the handshake, and tells the protocol that its connection is made. */
   makeConnection(transport: ITransport): void {
-    this.#wire = new TransportWire(transport, this.#home);
-    const stream = new Stream(this.#home, this.#wire, undefined, this.#side);
+    // What is made for a reactor keeps that reactor's time.
+    const home = homeOn(this.#clock ?? Stream.timeOf(transport) ?? reactor);
+    this.#wire = new TransportWire(transport, home);
+    const stream = new Stream(home, this.#wire, undefined, this.#side);
     stream.begin(this.wrappedProtocol, this.#securing);
   }
 
@@ -197,7 +199,7 @@ export class TLSMemoryBIOProtocol<P extends IProtocol = IProtocol>
 }
 
 /** What a stream needs of a reactor, from a clock alone: the connection below is known to the reactor already. */
-function homeOn(clock: IReactorTime): Home {
+function homeOn(clock: Pick<IReactorTime, 'callLater'>): Home {
   return {
     soon: (fn) => {
       clock.callLater(0, fn);
@@ -211,7 +213,7 @@ function homeOn(clock: IReactorTime): Home {
 
 /** Options of {@link TLSMemoryBIOFactory}, `wrapClientTLS` and `wrapServerTLS`. */
 export interface TLSWrapOptions extends HandshakeOptions {
-  /** For the time that a handshake may take. Default: the process's reactor. */
+  /** For the time that a handshake may take. Default: the reactor of the transport below, or else the process's. */
   readonly clock?: IReactorTime;
 }
 
@@ -223,7 +225,7 @@ export class TLSMemoryBIOFactory<P extends IProtocol = IProtocol> implements ICl
   readonly wrappedFactory: IProtocolFactory<P>;
   readonly #side: 'client' | 'server';
   readonly #securing: Securing;
-  readonly #clock: IReactorTime;
+  readonly #clock: IReactorTime | undefined;
 
   /**
    * @param isClient which side this is in the handshake, whoever has made the connection
@@ -238,7 +240,7 @@ export class TLSMemoryBIOFactory<P extends IProtocol = IProtocol> implements ICl
     this.wrappedFactory = factory;
     this.#side = isClient ? 'client' : 'server';
     this.#securing = { contextFactory, handshakeTimeout: options.handshakeTimeout };
-    this.#clock = options.clock ?? reactor;
+    this.#clock = options.clock;
     checkSecuring(this.#side, this.#securing);
   }
 

@@ -27,6 +27,7 @@ import type {
   IProtocol,
   IPullProducer,
   IPushProducer,
+  IReactorTime,
   ITLSTransport,
   StartTLSOptions,
 } from '../interfaces.ts';
@@ -504,6 +505,13 @@ export class Stream implements ITLSTransport, WireEvents, Closable, Fed {
 
   getPeer(): Address {
     return this.#wire.peer;
+  }
+
+  /** @internal the time of the reactor that a transport belongs to, where that is known */
+  static timeOf(transport: object): Pick<IReactorTime, 'callLater'> | undefined {
+    if (!(transport instanceof Stream)) return undefined;
+    const home = transport.#home;
+    return home.callLater === undefined ? undefined : { callLater: home.callLater };
   }
 
   getTcpNoDelay(): boolean {
