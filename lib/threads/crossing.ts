@@ -117,17 +117,30 @@ export function notCloneable(what: string, cause: unknown): NotCloneableError {
 /** Causes of causes are followed this far. */
 const DEEPEST = 8;
 
+/** So many errors cross with one: what holds itself several times would be without number. */
+const MOST_ERRORS = 100;
+
+/** How many errors may still cross. */
+interface Budget {
+  left: number;
+}
+
 /** Makes whatever was thrown ready to be posted. Never throws, and neither does posting what it returns. */
-export function packThrown(thrown: unknown, depth = 0): PackedThrown {
+export function packThrown(
+  thrown: unknown,
+  depth = 0,
+  budget: Budget = { left: MOST_ERRORS },
+): PackedThrown {
+  budget.left--;
   try {
-    if (thrown instanceof Error) return { error: packError(thrown, depth) };
+    if (thrown instanceof Error) return { error: packError(thrown, depth, budget) };
     return { value: structuredClone(thrown) };
   } catch {
     return { value: shown(thrown) };
   }
 }
 
-function packError(error: Error, depth: number): PackedError {
+function packError(error: Error, depth: number, budget: Budget): PackedError {
   const { name, message, stack, cause } = error;
   const { errors } = error as { errors?: unknown };
   const deeper = depth < DEEPEST;
@@ -137,10 +150,22 @@ function packError(error: Error, depth: number): PackedError {
     message: message,
     stack: stack === undefined ? undefined : stack,
     fields: packFields(error),
-    cause: deeper && cause !== undefined ? packThrown(cause, depth + 1) : undefined,
-    errors:
-      deeper && Array.isArray(errors) ? errors.map((one) => packThrown(one, depth + 1)) : undefined,
+    cause:
+      deeper && cause !== undefined && budget.left > 0
+        ? packThrown(cause, depth + 1, budget)
+        : undefined,
+    errors: deeper && Array.isArray(errors) ? packAll(errors, depth + 1, budget) : undefined,
   };
+}
+
+/** As many as may cross. */
+function packAll(errors: readonly unknown[], depth: number, budget: Budget): PackedThrown[] {
+  const packed: PackedThrown[] = [];
+  for (const error of errors) {
+    if (budget.left <= 0) break;
+    packed.push(packThrown(error, depth, budget));
+  }
+  return packed;
 }
 
 const NOT_FIELDS = ['name', 'message', 'stack', 'cause', 'errors'];
@@ -168,16 +193,23 @@ function shown(value: unknown): string {
   }
 }
 
-/** What was thrown, on the other side. */
-export function unpackThrown(packed: PackedThrown): unknown {
-  return 'value' in packed ? packed.value : unpackError(packed.error);
+/** What was thrown, on the other side. What a thread has made up may hold itself: no more is read than is packed. */
+export function unpackThrown(
+  packed: PackedThrown,
+  budget: Budget = { left: 2 * MOST_ERRORS },
+): unknown {
+  if (--budget.left < 0) throw new RangeError('there are too many errors in one');
+  return 'value' in packed ? packed.value : unpackError(packed.error, budget);
 }
 
 /**
  * An error of a class that this side knows too (JavaScript's own, and those of plait) is an instance of it again; one
  * of any other class is an Error by that class's name.
  */
-function unpackError({ type, name, message, stack, fields, cause, errors }: PackedError): Error {
+function unpackError(
+  { type, name, message, stack, fields, cause, errors }: PackedError,
+  budget: Budget,
+): Error {
   const error = new Error(message);
   const prototype = classNamed(type)?.prototype as object | undefined;
   if (prototype !== undefined) Object.setPrototypeOf(error, prototype);
@@ -186,8 +218,12 @@ function unpackError({ type, name, message, stack, fields, cause, errors }: Pack
   for (const [key, value] of Object.entries(fields)) set(key, value, true);
   if (error.name !== name) set('name', name);
   set('stack', stack);
-  if (cause !== undefined) set('cause', unpackThrown(cause));
-  if (errors !== undefined) set('errors', errors.map(unpackThrown));
+  if (cause !== undefined) set('cause', unpackThrown(cause, budget));
+  if (errors !== undefined)
+    set(
+      'errors',
+      errors.map((one) => unpackThrown(one, budget)),
+    );
   return error;
 }
 

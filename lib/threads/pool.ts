@@ -15,6 +15,7 @@ import { Failure } from '../failure.ts';
 import type { IReactorFromThreads, Seconds } from '../interfaces.ts';
 import { Logger } from '../log.ts';
 import { maybeDeferred } from '../maybe.ts';
+import { cancelQuietly } from '../shutdown.ts';
 import { checkDelay } from '../time.ts';
 import { notCloneable, pack, packThrown, snapshot, unpack, unpackThrown } from './crossing.ts';
 import type { AnyFunction } from './calls.ts';
@@ -25,6 +26,7 @@ import {
   MARK,
   type Order,
   type Outcome,
+  readMessage,
   type ReplyTo,
 } from './messages.ts';
 import { nameOf, type Step, type ThreadWork, toStep } from './task.ts';
@@ -74,9 +76,6 @@ interface Work {
 const MAX = 10;
 const IDLE: Seconds = 60;
 
-/** Orders are counted by the process, so that no pool takes what belongs to another. */
-let orders = 0;
-
 /** Threads, and the work that waits for them. */
 export class ThreadPool {
   readonly name: string;
@@ -84,9 +83,11 @@ export class ThreadPool {
   readonly #options: ThreadPoolOptions;
   #started = true;
   /** Those that wait for a thread, by their orders. */
-  readonly #waiting = new Map<number, Work>();
+  readonly #waiting = new Map<string, Work>();
   /** Those that were given to a thread and are not settled. */
-  readonly #given = new Map<number, Work>();
+  readonly #given = new Map<string, Work>();
+  /** Those whose threads are not free yet: one may go on when it is settled. */
+  readonly #performing = new Set<Work>();
   /** How many threads are at work. */
   #working = 0;
   #crew: Crew | undefined;
@@ -175,7 +176,7 @@ export class ThreadPool {
       args: snapshot(args, parts, `the arguments of ${nameOf(step)}`),
     }));
     const work: Work = {
-      order: { id: ++orders, steps },
+      order: { id: crypto.randomUUID(), steps },
       parts: [...parts],
       name: namesOf(steps),
       abort: new AbortController(),
@@ -219,10 +220,12 @@ export class ThreadPool {
 
   #give(work: Work): void {
     this.#given.set(work.order.id, work);
+    this.#performing.add(work);
     this.#working++;
     this.#crew ??= new Crew(this.#options, this.#max, (message) => this.#heard(message));
     void this.#crew.perform(work).then((error) => {
       this.#working--;
+      this.#performing.delete(work);
       // Of what went well the thread itself tells, in a message that may still be on its way.
       if (error !== undefined) this.#settle(work, false, new Failure(error));
       this.#goOn();
@@ -242,21 +245,42 @@ export class ThreadPool {
   }
 
   #forget({ asks }: Work): void {
+    // By its own canceller, which does not throw.
     for (const ask of asks) ask.cancel();
     asks.clear();
   }
 
   // ── What threads say ─────────────────────────────────────────────────────────────────────────────────────────────
 
-  #heard(message: FromThread): void {
+  #heard(posted: unknown): void {
+    let message: FromThread | undefined;
+    try {
+      message = readMessage(posted);
+    } catch (error) {
+      log.failure('a thread has posted a message that cannot be read', new Failure(error));
+    }
+    if (message === undefined) return;
     const work = this.#given.get(message.id);
     if (message[MARK] === 'call') this.#callMain(message, work);
     else if (work !== undefined) this.#done(message, work);
   }
 
   #done({ outcome }: Done, work: Work): void {
-    if ('thrown' in outcome) this.#settle(work, false, new Failure(unpackThrown(outcome.thrown)));
-    else this.#settle(work, true, unpack(outcome.result)[0]);
+    let success = false;
+    let result: unknown;
+    try {
+      if ('thrown' in outcome) result = new Failure(unpackThrown(outcome.thrown));
+      else {
+        result = unpack(outcome.result)[0];
+        success = true;
+      }
+    } catch (cause) {
+      const what = `what ${work.name} came to cannot be read`;
+      result = new Failure(
+        new TypeError(`${what}: ${new Failure(cause).value.message}`, { cause }),
+      );
+    }
+    this.#settle(work, success, result);
     this.#goOn();
   }
 
@@ -276,7 +300,9 @@ export class ThreadPool {
       return;
     }
     let result: Deferred<unknown> | undefined;
-    const ask = new Deferred<unknown>(() => result?.cancel());
+    const ask = new Deferred<unknown>(() => {
+      if (result !== undefined) cancelQuietly(result);
+    });
     work.asks.add(ask);
     ask.addBoth((outcome) => {
       work.asks.delete(ask);
@@ -336,6 +362,7 @@ export class ThreadPool {
         work.abort.abort();
       }
     }
+    if (abort) for (const work of this.#performing) work.abort.abort();
     const stopped = new Deferred<void>(() => {});
     this.#stops.push(stopped);
     this.#goOn();
@@ -416,7 +443,7 @@ class Crew {
   readonly #alive = new Set<Worker>();
   #ended: Deferred<void> | undefined;
 
-  constructor(options: ThreadPoolOptions, max: number, heard: (message: FromThread) => void) {
+  constructor(options: ThreadPoolOptions, max: number, heard: (message: unknown) => void) {
     this.#piscina = import('piscina').then(({ Piscina }) => {
       const piscina = new Piscina({
         filename: WORKER,
@@ -431,9 +458,7 @@ class Crew {
         ...(options.resourceLimits === undefined ? {} : { resourceLimits: options.resourceLimits }),
         ...(options.execArgv === undefined ? {} : { execArgv: [...options.execArgv] }),
       });
-      piscina.on('message', (message: unknown) => {
-        if (isOurs(message)) heard(message);
-      });
+      piscina.on('message', heard);
       piscina.on('error', (error) => {
         this.#why = error;
         this.#noteLater(error);
@@ -501,8 +526,4 @@ class Crew {
     await (await this.#piscina).destroy();
     if (this.#alive.size > 0) await (this.#ended = new Deferred<void>());
   }
-}
-
-function isOurs(message: unknown): message is FromThread {
-  return typeof message === 'object' && message !== null && Object.hasOwn(message, MARK);
 }

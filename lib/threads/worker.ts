@@ -7,7 +7,7 @@ import { notCloneable, pack, packThrown, unpack } from './crossing.ts';
 import { type Done, MARK, type Order, type Outcome, THREAD, type ThreadState } from './messages.ts';
 import { compile, nameOf, type Step } from './task.ts';
 
-const state: ThreadState = { order: 0 };
+const state: ThreadState = { order: '' };
 (globalThis as Record<symbol, unknown>)[THREAD] = state;
 
 /** Called by the pool with each order; settles when the thread is free again. */

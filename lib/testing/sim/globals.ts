@@ -72,13 +72,32 @@ class SimTimer {
  */
 export function replaceGlobals(source: GlobalSource, start: number, timers: boolean): () => void {
   const chance = source.random.stream('Math.random');
-  const undo = [replace(Math, 'random', () => chance.next())];
-  undo.push(
-    replace(
-      globalThis,
-      'Date',
-      dateOf(() => Math.floor(start + source.seconds() * 1000)),
-    ),
+  const undo: (() => void)[] = [];
+  // One that cannot be put back, since the program has frozen it, is no reason to leave the others.
+  const restoreAll = (): void => {
+    const errors: unknown[] = [];
+    for (const restore of undo.splice(0)) {
+      try {
+        restore();
+      } catch (error) {
+        errors.push(error);
+      }
+    }
+    if (errors.length > 0) throw errors[0];
+  };
+  const replace = (owner: object, name: string, value: unknown): void => {
+    try {
+      undo.push(replaced(owner, name, value));
+    } catch (cause) {
+      restoreAll();
+      throw new TypeError(`cannot let ${name} follow the simulation: it is frozen`, { cause });
+    }
+  };
+  replace(Math, 'random', () => chance.next());
+  replace(
+    globalThis,
+    'Date',
+    dateOf(() => Math.floor(start + source.seconds() * 1000)),
   );
   if (timers) {
     const byId = new Map<number, SimTimer>();
@@ -104,19 +123,16 @@ export function replaceGlobals(source: GlobalSource, start: number, timers: bool
         (fn: Callback, delay?: unknown, ...args: unknown[]) =>
           set(fn, delay, args, repeats),
     );
-    undo.push(replace(performance, 'now', () => source.seconds() * 1000));
-    undo.push(replace(globalThis, 'setTimeout', once), replace(globalThis, 'clearTimeout', clear));
-    undo.push(
-      replace(globalThis, 'setInterval', often),
-      replace(globalThis, 'clearInterval', clear),
-    );
+    replace(performance, 'now', () => source.seconds() * 1000);
+    replace(globalThis, 'setTimeout', once);
+    replace(globalThis, 'clearTimeout', clear);
+    replace(globalThis, 'setInterval', often);
+    replace(globalThis, 'clearInterval', clear);
   }
-  return () => {
-    for (const restore of undo) restore();
-  };
+  return restoreAll;
 }
 
-function replace(owner: object, name: string, value: unknown): () => void {
+function replaced(owner: object, name: string, value: unknown): () => void {
   const former = Object.getOwnPropertyDescriptor(owner, name);
   Object.defineProperty(owner, name, {
     value,

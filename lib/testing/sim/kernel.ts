@@ -10,6 +10,9 @@ import { Random } from './random.ts';
 /** Orders drawn at random lie this far apart, and between them there is room for all events of a run. */
 const RANK = 2 ** 32;
 
+/** So many events at one moment are taken for a program that goes round in a circle. */
+const MOST_AT_ONCE = 200_000;
+
 /** Something that is to happen, and can be called off. */
 export class SimEvent {
   #fn: (() => void) | undefined;
@@ -44,6 +47,8 @@ export class Kernel {
   /** When the heap is this large, events that were called off are taken out of it. */
   #roomy = 4096;
   #stepping = false;
+  /** How many events have happened since time moved. */
+  #atOnce = 0;
   /** How many events have happened. */
   happened = 0;
 
@@ -87,7 +92,8 @@ export class Kernel {
   /**
    * Lets the next event happen, if there is one that is due by `limit`; false if there is none.
    *
-   * @throws Error from inside an event, since nothing may happen while something does; whatever the event throws
+   * @throws Error from inside an event, since nothing may happen while something does; if time does not move on any more,
+   * as with a call that asks for itself again in 0 seconds; whatever the event throws
    */
   step(limit: Seconds = Infinity): boolean {
     if (this.#stepping)
@@ -95,6 +101,12 @@ export class Kernel {
     const next = this.nextTime;
     if (next === undefined || next > limit) return false;
     const event = this.#heap.first as SimEvent;
+    if (next > this.#now) this.#atOnce = 0;
+    else if (++this.#atOnce > MOST_AT_ONCE) {
+      throw new Error(
+        `time stands still: ${MOST_AT_ONCE} events have happened at ${this.#now} s, and there is no end to it`,
+      );
+    }
     this.#heap.pop();
     this.#now = next;
     this.happened++;

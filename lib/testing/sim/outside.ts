@@ -10,6 +10,15 @@ const SOON = new Set(['PROMISE', 'Microtask', 'TickObject', 'Immediate']);
 
 const { setImmediate } = globalThis;
 
+/** So many turns of the event loop, in each of which something is asked for again, are a program in a circle. */
+const MOST_TURNS = 100_000;
+
+/** So many promises, microtasks and ticks within one turn are, too: that turn would never end. */
+const MOST_IN_TURN = 5_000_000;
+
+const CIRCLE =
+  'time stands still: promises, ticks or immediates ask for more of their kind without end';
+
 /** Watches for work that runs soon. */
 export class Outside {
   /** Some has been asked for since it was waited for last. */
@@ -20,13 +29,27 @@ export class Outside {
   #waiting: (() => void)[] = [];
   readonly #hook: AsyncHook = createHook({
     init: (_id, type) => {
-      if (!this.#muted && SOON.has(type)) this.#asked = true;
+      if (this.#muted || !SOON.has(type)) return;
+      this.#asked = true;
+      // Nothing can be told to what waits: no other turn comes. What a hook throws ends the process, and says why.
+      if (++this.#inTurn > MOST_IN_TURN) throw new Error(`${this.#run}: ${CIRCLE}`);
     },
     // Whoever waits for a promise that was made before goes on soon.
     promiseResolve: () => {
       this.#asked = true;
     },
   });
+
+  readonly #run: string;
+  #inTurn = 0;
+  #turns = 0;
+  /** The program goes round in a circle, and what waits for it is to give up. */
+  circle: Error | undefined;
+
+  /** @param run which run this is, for messages */
+  constructor(run: string) {
+    this.#run = run;
+  }
 
   /** There is something to wait for. */
   get busy(): boolean {
@@ -52,10 +75,13 @@ export class Outside {
     this.#asked = false;
     this.#muted = true;
     setImmediate(() => {
-      if (this.#asked) {
+      this.#inTurn = 0;
+      if (this.#asked && ++this.#turns <= MOST_TURNS) {
         this.#wait();
         return;
       }
+      if (this.#asked) this.circle = new Error(CIRCLE);
+      this.#turns = 0;
       const waiting = this.#waiting;
       this.#waiting = [];
       for (const then of waiting) then();

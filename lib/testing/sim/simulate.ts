@@ -234,7 +234,39 @@ async function runOnce(
   // What TLS remembers of the run before would make this one another.
   forgetSessions();
   const start = date?.getTime() ?? START;
-  const restore = globals === false ? () => {} : replaceGlobals(sim, start, globals === 'all');
+  let restore = (): void => {};
+  let left: Error | undefined;
+  try {
+    if (globals !== false) restore = replaceGlobals(sim, start, globals === 'all');
+  } catch (thrown) {
+    return { sim, error: new Failure(thrown).value };
+  }
+  const run = await watched(options, sim, program, () => {
+    left = undone([restore]);
+  });
+  return { sim, error: run ?? left };
+}
+
+/** Does all of `undo`, whatever each throws; the first of it. */
+function undone(undo: readonly (() => void)[]): Error | undefined {
+  let error: Error | undefined;
+  for (const step of undo) {
+    try {
+      step();
+    } catch (thrown) {
+      error ??= new Failure(thrown).value;
+    }
+  }
+  return error;
+}
+
+/** Runs it, with an eye on what it throws, logs and leaves unhandled; calls `restore` when it is over. */
+async function watched(
+  options: SimulateOptions,
+  sim: Simulation,
+  program: SimProgram,
+  restore: () => void,
+): Promise<Error | undefined> {
   const uncaught = catchAll();
   const stopCollecting = collectLoggedErrors();
   const before = new Set(unhandledFailures());
@@ -250,16 +282,15 @@ async function runOnce(
         .map(({ failure }) => `a failure that nobody handled: ${failure.getErrorMessage()}`),
       ...stopCollecting().map((event) => `a logged error: ${eventAsText(event)}`),
     ];
-    return {
-      sim,
-      error: error ?? (faults.length > 0 ? new Error(faults.join('\n  ')) : undefined),
-    };
+    return error ?? (faults.length > 0 ? new Error(faults.join('\n  ')) : undefined);
   } finally {
-    reportUnhandledFailures();
-    setUnhandledFailureHook(formerHook);
-    stopCollecting();
-    uncaught.stop();
-    restore();
+    undone([
+      reportUnhandledFailures,
+      () => setUnhandledFailureHook(formerHook),
+      stopCollecting,
+      uncaught.stop,
+      restore,
+    ]);
   }
 }
 
@@ -326,7 +357,11 @@ async function attempt(
   }
   if (result instanceof Failure) error = (result as Failure).value;
   if (error !== undefined) return error;
-  await sim.settle(() => false, grace);
+  try {
+    await sim.settle(() => false, grace);
+  } catch (thrown) {
+    return new Failure(thrown).value;
+  }
   const left = sim.leftovers();
   return left.length === 0 ? undefined : new Error(`left behind: ${left.join('; ')}`);
 }

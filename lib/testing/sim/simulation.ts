@@ -130,7 +130,7 @@ export class Simulation {
   readonly #network: Network;
   readonly #kernel: Kernel;
   readonly #hosts = new Map<string, SimHost>();
-  readonly #outside = new Outside();
+  readonly #outside: Outside;
   /** Who waits in `settle`, the last to begin last. */
   readonly #settling: object[] = [];
   /** Those of them that have nothing to do until another one is done. */
@@ -140,6 +140,7 @@ export class Simulation {
 
   constructor(options: SimulationOptions = {}) {
     const { seed = 0, conditions, only, trace = 10_000 } = options;
+    this.#outside = new Outside(`the simulation with the seed ${seed}`);
     this.#kernel = new Kernel(seed);
     this.random = this.#kernel.random.stream('program');
     this.#network = new Network(this.#kernel, new Trace(trace), conditionsOf(conditions), only);
@@ -271,6 +272,7 @@ export class Simulation {
       const go = (): void => {
         try {
           for (;;) {
+            if (outside.circle !== undefined) throw outside.circle;
             if (outside.busy) {
               outside.settle(go);
               return;
