@@ -1,8 +1,10 @@
 /** Bytes and names: what a kept piece keeps in memory, ASCII's letters, and buffers without their memory. */
+import { PassThrough, Readable } from 'node:stream';
 import {
   asciiLowerCase,
   asciiUpperCase,
   ClientFactory,
+  DatagramProtocol,
   Factory,
   FileSender,
   isDetached,
@@ -185,6 +187,35 @@ t.test('FND-80: a buffer that was transferred is not taken for an empty one', as
     message: /the body is a buffer that was transferred/,
   });
 });
+
+t.test(
+  'FND-80: transports, datagrams and files refuse a buffer that was transferred',
+  async (t) => {
+    const reactor = new Reactor();
+    const transport = reactor.adoptDuplex(new PassThrough(), new Protocol());
+    t.throws(() => transport.write(detached()), TypeError);
+    transport.write(Buffer.alloc(0));
+    transport.abortConnection();
+
+    const port = reactor.listenUDP(0, new DatagramProtocol(), { interface: '127.0.0.1' });
+    await port.ready;
+    t.throws(() => port.write(detached(), { host: '127.0.0.1', port: 9 }), TypeError);
+    await port.stopListening();
+
+    const sender = new FileSender();
+    const ended = Readable.from([Buffer.of(1)]);
+    await ended.toArray();
+    const destroyed = new Readable();
+    destroyed.destroy();
+    for (const stream of [ended, destroyed]) {
+      const consumer = new StringTransport();
+      t.throws(() => sender.beginFileTransfer(stream, consumer), {
+        message: /the stream has come to its end, or was destroyed/,
+      });
+      t.equal(consumer.producer, undefined);
+    }
+  },
+);
 
 t.test('FND-80: a body that changes its length is not sent under the old one', (t) => {
   const exchangeOf = (body: Buffer) =>
