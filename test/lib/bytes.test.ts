@@ -22,7 +22,7 @@ import {
   RequestNotSent,
   RequestTransmissionFailed,
 } from 'plait/protocols/http';
-import { failureResultOf, StringTransport } from 'plait/testing';
+import { failureResultOf, StringTransport, successResultOf } from 'plait/testing';
 import t from '../fixture.ts';
 
 // ── What is kept ─────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -122,6 +122,23 @@ t.test('FND-18: lines hold no chunk over a socket, however they arrive', async (
   await port.stopListening();
   t.equal(kept.length, 5000);
   t.ok(kept.every((line) => held(line) <= 200));
+});
+
+t.test('FND-18: a small body holds no block, and header values no chunk', (t) => {
+  const head = `HTTP/1.1 200 OK\r\nX-Long: ${'x'.repeat(100)}\r\nContent-Length: 10\r\n\r\n`;
+  for (const size of [1, 5, 10, 1000]) {
+    const exchange = new Exchange(makeRequest('http://a/'));
+    exchange.makeConnection(new StringTransport());
+    const wire = Buffer.from(head + LINE);
+    for (let at = 0; at < wire.length; at += size) {
+      const chunk = Buffer.alloc(60_000);
+      exchange.dataReceived(chunk.subarray(0, wire.copy(chunk, 0, at, at + size)));
+    }
+    const { body } = successResultOf(exchange.response);
+    t.equal(body.toString(), LINE);
+    t.ok(held(body) <= 200, `${held(body)} bytes`);
+  }
+  t.end();
 });
 
 // ── Names ────────────────────────────────────────────────────────────────────────────────────────────────────────────
