@@ -18,10 +18,16 @@ import type {
   IStreamClientEndpoint,
   ITransport,
   Seconds,
+  HookResult,
 } from './interfaces.ts';
 import { Logger } from './log.ts';
 import { fail, maybeDeferred, succeed } from './maybe.ts';
-import { isBufferingProtocol, isHalfCloseableProtocol, isHandshakeListener } from './protocol.ts';
+import {
+  isBufferingProtocol,
+  isHalfCloseableProtocol,
+  isHandshakeListener,
+  buildFrom,
+} from './protocol.ts';
 import { reactor } from './reactor.ts';
 import { GRACE, Service } from './service.ts';
 import { cancelQuietly } from './shutdown.ts';
@@ -77,9 +83,9 @@ class Watched implements IProtocol {
   readonly #protocol: IProtocol;
   readonly #made: (transport: ITransport) => void;
   readonly #lost: (reason: Failure) => void;
-  declare readonly readConnectionLost?: () => void;
-  declare readonly writeConnectionLost?: () => void;
-  declare readonly handshakeCompleted?: () => void;
+  declare readonly readConnectionLost?: () => HookResult;
+  declare readonly writeConnectionLost?: () => HookResult;
+  declare readonly handshakeCompleted?: () => HookResult;
   declare readonly takeUnread?: () => Buffer;
 
   constructor(
@@ -99,22 +105,22 @@ class Watched implements IProtocol {
     }
   }
 
-  makeConnection(transport: ITransport): void {
+  makeConnection(transport: ITransport): HookResult {
     this.#made(transport);
-    this.#protocol.makeConnection(transport);
+    return this.#protocol.makeConnection(transport);
   }
 
-  connectionMade(): void {
-    this.#protocol.connectionMade();
+  connectionMade(): HookResult {
+    return this.#protocol.connectionMade();
   }
 
-  dataReceived(data: Buffer): void {
-    this.#protocol.dataReceived(data);
+  dataReceived(data: Buffer): HookResult {
+    return this.#protocol.dataReceived(data);
   }
 
-  connectionLost(reason: Failure): void {
+  connectionLost(reason: Failure): HookResult {
     try {
-      this.#protocol.connectionLost(reason);
+      return this.#protocol.connectionLost(reason);
     } finally {
       this.#lost(reason);
     }
@@ -159,7 +165,7 @@ class Attempt<P extends IProtocol> {
   begin(): void {
     const { endpoint, factory, prepareConnection, made } = this.#plan;
     const watching: IProtocolFactory = {
-      buildProtocol: (address: Address) => this.#build(factory.buildProtocol(address)),
+      buildProtocol: (address: Address) => this.#build(buildFrom(factory, address)),
       doStart: () => factory.doStart(),
       doStop: () => factory.doStop(),
     };
@@ -188,8 +194,8 @@ class Attempt<P extends IProtocol> {
     if (this.#givenUp) cancelQuietly(work);
   }
 
-  #build(protocol: P | null | undefined): IProtocol | null {
-    if (protocol == null || this.#ended) return null;
+  #build(protocol: P | null): IProtocol | null {
+    if (protocol === null || this.#ended) return null;
     this.#protocol = protocol;
     return new Watched(
       protocol,

@@ -4,7 +4,14 @@
  * Streams are in `protocol`. Twisted: `DatagramProtocol` and its kin in `twisted.internet.protocol`.
  */
 import type { Failure } from './failure.ts';
-import type { DatagramSource, IDatagramProtocol, IUDPTransport } from './interfaces.ts';
+import { watchHook } from './hooks.ts';
+import type {
+  DatagramSource,
+  HookOwner,
+  HookResult,
+  IDatagramProtocol,
+  IUDPTransport,
+} from './interfaces.ts';
 import { Logger } from './log.ts';
 
 const log = new Logger('plait.protocol');
@@ -17,10 +24,10 @@ export class AbstractDatagramProtocol {
   noisy = true;
 
   /** The first port is bound, and the transport can be used. What it throws ends the port. */
-  startProtocol(): void {}
+  startProtocol(): HookResult {}
 
   /** The last port is closed. Nothing is delivered after it, and nothing can be sent. */
-  stopProtocol(): void {}
+  stopProtocol(): HookResult {}
 
   /**
    * A datagram has arrived, whole, unless it was longer than the port's `maxPacketSize`. Its bytes are the protocol's
@@ -28,24 +35,29 @@ export class AbstractDatagramProtocol {
    *
    * @param from who sent it, so he says: nothing keeps a sender from giving the address of another
    */
-  datagramReceived(data: Buffer, from: DatagramSource): void {}
+  datagramReceived(data: Buffer, from: DatagramSource): HookResult {}
 
   /** Called by each port; calls `startProtocol` the first time. */
-  doStart(): void {
+  doStart(): HookResult {
     if (this.numPorts === 0) {
       if (this.noisy) log.debug('starting {protocol}', { protocol: this.constructor.name });
-      this.startProtocol();
+      watchHook(this.startProtocol(), 'startProtocol', this.#owner());
     }
     this.numPorts++;
   }
 
   /** Called by each port; calls `stopProtocol` the last time. */
-  doStop(): void {
+  doStop(): HookResult {
     if (this.numPorts === 0) return;
     this.numPorts--;
     if (this.numPorts > 0) return;
     if (this.noisy) log.debug('stopping {protocol}', { protocol: this.constructor.name });
-    this.stopProtocol();
+    watchHook(this.stopProtocol(), 'stopProtocol', this.#owner());
+  }
+
+  /** Its port, where a subclass has one. */
+  #owner(): HookOwner | undefined {
+    return (this as { readonly transport?: HookOwner }).transport;
   }
 }
 
@@ -70,14 +82,14 @@ export class DatagramProtocol extends AbstractDatagramProtocol implements IDatag
    * @param reason MessageLengthError, NoRouteError, LimitExceeded when too much waits to be sent, or a PlaitError with
    *   the system's `code`
    */
-  errorReceived?(reason: Failure): void;
+  errorReceived?(reason: Failure): HookResult;
 
   /**
    * Called by the port when it is bound.
    *
    * @throws Error if another port uses this protocol: its `transport` is one
    */
-  makeConnection(transport: IUDPTransport): void {
+  makeConnection(transport: IUDPTransport): HookResult {
     if (this.numPorts > 0) {
       throw new Error(`cannot use ${this.constructor.name} on a second port at the same time`);
     }
@@ -86,7 +98,7 @@ export class DatagramProtocol extends AbstractDatagramProtocol implements IDatag
   }
 
   /** The port is connected, and the other side has said that nobody listens there. */
-  connectionRefused(): void {}
+  connectionRefused(): HookResult {}
 
   /** What stands for this protocol in the log. */
   logPrefix(): string {
@@ -97,5 +109,5 @@ export class DatagramProtocol extends AbstractDatagramProtocol implements IDatag
 /** A protocol whose port calls `connect`, and which then hears of that address alone. */
 export class ConnectedDatagramProtocol extends DatagramProtocol {
   /** Connecting failed. The port is open still, and not connected. */
-  connectionFailed(reason: Failure): void {}
+  connectionFailed(reason: Failure): HookResult {}
 }

@@ -22,16 +22,22 @@ import type {
   ITransport,
   ListenUNIXOptions,
   Seconds,
+  HookResult,
 } from './interfaces.ts';
-import { isBufferingProtocol, isHalfCloseableProtocol, isHandshakeListener } from './protocol.ts';
+import {
+  isBufferingProtocol,
+  isHalfCloseableProtocol,
+  isHandshakeListener,
+  buildFrom,
+} from './protocol.ts';
 
 /** Passes everything on to the protocol it stands for, and tells when that has been made a connection. */
 class Announcer implements IProtocol {
   readonly #protocol: IProtocol;
   readonly #made: (error?: Error) => void;
-  declare readonly readConnectionLost?: () => void;
-  declare readonly writeConnectionLost?: () => void;
-  declare readonly handshakeCompleted?: () => void;
+  declare readonly readConnectionLost?: () => HookResult;
+  declare readonly writeConnectionLost?: () => HookResult;
+  declare readonly handshakeCompleted?: () => HookResult;
   declare readonly takeUnread?: () => Buffer;
 
   constructor(protocol: IProtocol, made: (error?: Error) => void) {
@@ -46,15 +52,17 @@ class Announcer implements IProtocol {
     }
   }
 
-  makeConnection(transport: ITransport): void {
+  makeConnection(transport: ITransport): HookResult {
+    let outcome: HookResult;
     try {
-      this.#protocol.makeConnection(transport);
+      outcome = this.#protocol.makeConnection(transport);
     } catch (error) {
       transport.abortConnection();
       this.#made(new Failure(error).value);
-      return;
+      return undefined;
     }
     this.#made();
+    return outcome;
   }
 
   /** For messages: whom it stands for. */
@@ -62,16 +70,16 @@ class Announcer implements IProtocol {
     return this.#protocol;
   }
 
-  connectionMade(): void {
-    this.#protocol.connectionMade();
+  connectionMade(): HookResult {
+    return this.#protocol.connectionMade();
   }
 
-  dataReceived(data: Buffer): void {
-    this.#protocol.dataReceived(data);
+  dataReceived(data: Buffer): HookResult {
+    return this.#protocol.dataReceived(data);
   }
 
-  connectionLost(reason: Failure): void {
-    this.#protocol.connectionLost(reason);
+  connectionLost(reason: Failure): HookResult {
+    return this.#protocol.connectionLost(reason);
   }
 }
 
@@ -93,7 +101,7 @@ class ConnectOnce<P extends IProtocol> implements IClientFactory {
   buildProtocol(address: Address): IProtocol | null {
     let protocol: P | null;
     try {
-      protocol = this.#factory.buildProtocol(address);
+      protocol = buildFrom(this.#factory, address);
     } catch (error) {
       this.#fail(new Failure(error));
       return null;
@@ -116,12 +124,12 @@ class ConnectOnce<P extends IProtocol> implements IClientFactory {
     if (!this.connected.called) this.connected.errback(reason);
   }
 
-  doStart(): void {
-    this.#factory.doStart();
+  doStart(): HookResult {
+    return this.#factory.doStart();
   }
 
-  doStop(): void {
-    this.#factory.doStop();
+  doStop(): HookResult {
+    return this.#factory.doStop();
   }
 
   startedConnecting(connector: IConnector): void {

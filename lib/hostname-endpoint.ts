@@ -31,6 +31,7 @@ import {
   TimeoutError,
 } from './errors.ts';
 import { Failure } from './failure.ts';
+import { loggedBy, watchHook } from './hooks.ts';
 import type {
   IDelayedCall,
   IHostResolution,
@@ -44,10 +45,13 @@ import type {
 } from './interfaces.ts';
 import { Logger } from './log.ts';
 import { fail } from './maybe.ts';
+import { buildFrom } from './protocol.ts';
 import { literalOf } from './resolver.ts';
 import { checkDelay } from './time.ts';
 
 const log = new Logger('plait.endpoints');
+
+const logging = loggedBy(log);
 
 /** What a {@link HostnameEndpoint} asks of its reactor. */
 export type HostnameEndpointReactor = IReactorTime &
@@ -111,7 +115,7 @@ export class HostnameEndpoint implements IStreamClientEndpoint {
   connect<P extends IProtocol>(factory: IProtocolFactory<P>): Deferred<P> {
     try {
       const course = checkedCourse(this.#host, this.#port, this.#options);
-      factory.doStart();
+      watchHook(factory.doStart(), 'startFactory', logging);
       return new Race(this.#reactor, course, factory).start();
     } catch (error) {
       return fail(new Failure(error));
@@ -359,13 +363,13 @@ class Race<P extends IProtocol> {
         if (this.#over) return null;
         this.#winner = attempt;
         this.#stop();
-        const protocol = this.#factory.buildProtocol(address);
+        const protocol = buildFrom(this.#factory, address);
         // Who cancels while the protocol is built gets none.
         return this.#result.called ? null : protocol;
       },
       doStart() {},
       doStop: () => {
-        if (this.#winner === attempt) this.#factory.doStop();
+        if (this.#winner === attempt) watchHook(this.#factory.doStop(), 'stopFactory', logging);
       },
     };
   }
@@ -433,7 +437,7 @@ class Race<P extends IProtocol> {
     winner?.cancel();
     if (served) return;
     try {
-      this.#factory.doStop();
+      watchHook(this.#factory.doStop(), 'stopFactory', logging);
     } catch (thrown) {
       log.failure('stopFactory failed', new Failure(thrown));
     }

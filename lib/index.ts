@@ -154,6 +154,7 @@ export {
   type WaitOptions,
   type WaitUntil,
 } from './gather.ts';
+export { hookFailed, watchHook } from './hooks.ts';
 export {
   HostnameEndpoint,
   type HostnameEndpointOptions,
@@ -226,6 +227,7 @@ export {
 } from './process-output.ts';
 export { ProcessProtocol } from './process-protocol.ts';
 export {
+  buildFrom,
   ClientFactory,
   Factory,
   type FactoryOf,

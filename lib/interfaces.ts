@@ -4,6 +4,7 @@
  * (`IReactorTime`, not the whole reactor), so that a test can hand it a double. Twisted:
  * `twisted.internet.interfaces`.
  */
+export type * from './interfaces/hooks.ts';
 export type * from './interfaces/time.ts';
 export type * from './interfaces/reactor.ts';
 export type * from './interfaces/names.ts';

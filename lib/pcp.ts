@@ -2,7 +2,14 @@
  * What stands between producers, consumers and protocols: a proxy that is the consumer of the one and the producer of
  * the other, one that keeps a buffer, and two adapters. Twisted: `twisted.protocols.pcp`.
  */
-import type { IConsumer, IProtocol, IPullProducer, IPushProducer } from './interfaces.ts';
+import { watchHook } from './hooks.ts';
+import type {
+  IConsumer,
+  IProtocol,
+  IPullProducer,
+  IPushProducer,
+  HookOwner,
+} from './interfaces.ts';
 import { Protocol } from './protocol.ts';
 
 /** After so many pieces that a pull producer gives at once, others have their turn: timers above all. */
@@ -65,24 +72,24 @@ export class BasicProducerConsumerProxy implements IConsumer, IPushProducer {
 
   pauseProducing(): void {
     this.paused = true;
-    if (this.producerIsStreaming) (this.producer as IPushProducer).pauseProducing();
+    if (this.producerIsStreaming) this.askProducer('pauseProducing');
   }
 
   resumeProducing(): void {
     this.paused = false;
     if (this.passOn()) {
-      if (this.iAmStreaming) this.producer?.resumeProducing();
+      if (this.iAmStreaming) this.askProducer('resumeProducing');
       return;
     }
     if (!this.iAmStreaming) this.outstandingPull = true;
-    this.producer?.resumeProducing();
+    this.askProducer('resumeProducing');
   }
 
   stopProducing(): void {
-    const { producer } = this;
+    const { consumer, producer } = this;
     this.consumer = this.producer = undefined;
     this.#forget();
-    producer?.stopProducing();
+    watchHook(producer?.stopProducing(), 'stopProducing', consumer as HookOwner | undefined);
   }
 
   // ── As a consumer ────────────────────────────────────────────────────────────────────────────────────────────────
@@ -106,7 +113,7 @@ export class BasicProducerConsumerProxy implements IConsumer, IPushProducer {
     if (this.producer !== undefined)
       throw new Error('cannot register a producer: another one is registered');
     if (this.consumer === undefined) {
-      producer.stopProducing();
+      watchHook(producer.stopProducing(), 'stopProducing', undefined);
       return;
     }
     this.producer = producer;
@@ -114,7 +121,7 @@ export class BasicProducerConsumerProxy implements IConsumer, IPushProducer {
     if (streaming) {
       if (this.paused) this.pauseProducing();
     } else if (this.outstandingPull) {
-      producer.resumeProducing();
+      this.askProducer('resumeProducing');
     } else {
       this.pull();
     }
@@ -128,6 +135,15 @@ export class BasicProducerConsumerProxy implements IConsumer, IPushProducer {
   }
 
   // ── For subclasses ───────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** Asks the producer for more, or for no more for now; if that fails, the consumer's connection is to blame. */
+  protected askProducer(what: 'pauseProducing' | 'resumeProducing'): void {
+    watchHook(
+      (this.producer as IPushProducer | undefined)?.[what](),
+      what,
+      this.consumer as HookOwner | undefined,
+    );
+  }
 
   /** The producer has written its last, and the consumer is to have what is left of it. */
   protected producerEnded(): void {
@@ -158,7 +174,7 @@ export class BasicProducerConsumerProxy implements IConsumer, IPushProducer {
       for (let asked = 1; this.producer !== undefined && !this.producerIsStreaming; asked++) {
         if (!this.wantsPiece()) return;
         const before = this.#writes;
-        this.producer.resumeProducing();
+        this.askProducer('resumeProducing');
         if (this.#writes === before) return;
         if (asked === AT_ONCE) {
           setImmediate(() => {
@@ -199,7 +215,7 @@ export class ProducerConsumerProxy extends BasicProducerConsumerProxy {
     }
     if (this.producerPaused && this.keptBytes < this.bufferSize) {
       this.producerPaused = false;
-      this.producer?.resumeProducing();
+      this.askProducer('resumeProducing');
     }
     this.pull();
   }
@@ -209,7 +225,7 @@ export class ProducerConsumerProxy extends BasicProducerConsumerProxy {
     if (!this.producerIsStreaming || this.producerPaused || this.keptBytes < this.bufferSize)
       return;
     this.producerPaused = true;
-    (this.producer as IPushProducer).pauseProducing();
+    this.askProducer('pauseProducing');
   }
 
   override registerProducer(producer: Producer, streaming: boolean): void {
@@ -244,7 +260,12 @@ export class ProtocolToConsumerAdapter implements IConsumer {
   }
 
   write(data: Uint8Array | string): void {
-    this.original.dataReceived(Buffer.from(data as Uint8Array));
+    const { transport } = this.original as { readonly transport?: HookOwner };
+    watchHook(
+      this.original.dataReceived(Buffer.from(data as Uint8Array)),
+      'dataReceived',
+      transport,
+    );
     this.#ask();
   }
 
@@ -265,7 +286,7 @@ export class ProtocolToConsumerAdapter implements IConsumer {
     try {
       for (let asked = 1; this.#askAgain; asked++) {
         this.#askAgain = false;
-        this.#pulled?.resumeProducing();
+        watchHook(this.#pulled?.resumeProducing(), 'resumeProducing', undefined);
         // What was written in the call has set it again.
         if (asked === AT_ONCE && (this.#askAgain as boolean)) {
           setImmediate(() => {

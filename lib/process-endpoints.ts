@@ -6,6 +6,7 @@ import { type Address, PipeAddress } from './address.ts';
 import { Deferred } from './defer.ts';
 import { ConnectingCancelledError, ConnectionDone, NoProtocol, ProcessDone } from './errors.ts';
 import { Failure } from './failure.ts';
+import { watchHook } from './hooks.ts';
 import type {
   IProcessTransport,
   IProtocol,
@@ -19,7 +20,7 @@ import type {
 } from './interfaces.ts';
 import { Logger } from './log.ts';
 import { ProcessProtocol } from './process-protocol.ts';
-import { isHalfCloseableProtocol } from './protocol.ts';
+import { isHalfCloseableProtocol, buildFrom } from './protocol.ts';
 
 const log = new Logger('plait.process');
 
@@ -35,8 +36,15 @@ class ProcessConnection implements ITransport {
   connected = true;
   disconnecting = false;
 
-  constructor(process: IProcessTransport) {
+  readonly #hookFailed: (hook: string, failure: Failure) => void;
+
+  constructor(process: IProcessTransport, failed: (hook: string, failure: Failure) => void) {
     this.#process = process;
+    this.#hookFailed = failed;
+  }
+
+  hookFailed(hook: string, failure: Failure): void {
+    this.#hookFailed(hook, failure);
   }
 
   write(data: Uint8Array | string): void {
@@ -116,10 +124,13 @@ class Conversation<P extends IProtocol> extends ProcessProtocol {
   }
 
   override connectionMade(): void {
-    const connection = new ProcessConnection(this.transport);
+    const connection = new ProcessConnection(this.transport, (hook, failure) => {
+      log.failure(`${hook} failed`, failure);
+      this.#failed(failure);
+    });
     this.#connection = connection;
     try {
-      this.#protocol.makeConnection(connection);
+      watchHook(this.#protocol.makeConnection(connection), 'makeConnection', connection);
     } catch (error) {
       connection.abortConnection();
       this.connected.errback(new Failure(error));
@@ -131,12 +142,17 @@ class Conversation<P extends IProtocol> extends ProcessProtocol {
   override outReceived(data: Buffer): void {
     if (this.#connection?.disconnecting === true) return;
     try {
-      this.#protocol.dataReceived(data);
+      watchHook(this.#protocol.dataReceived(data), 'dataReceived', this.#connection);
     } catch (error) {
-      this.#failure = new Failure(error);
-      this.transport.loseConnection();
+      this.#failed(new Failure(error));
       throw error;
     }
+  }
+
+  /** The protocol has failed: it ends, for that reason. */
+  #failed(failure: Failure): void {
+    this.#failure ??= failure;
+    this.#connection?.loseConnection();
   }
 
   override errReceived(data: Buffer): void {
@@ -147,12 +163,14 @@ class Conversation<P extends IProtocol> extends ProcessProtocol {
 
   override inConnectionLost(): void {
     if (this.#connection?.disconnecting === true) return;
-    if (isHalfCloseableProtocol(this.#protocol)) this.#protocol.writeConnectionLost();
+    if (isHalfCloseableProtocol(this.#protocol))
+      watchHook(this.#protocol.writeConnectionLost(), 'writeConnectionLost', this.#connection);
   }
 
   override outConnectionLost(): void {
     if (this.#connection?.disconnecting === true) return;
-    if (isHalfCloseableProtocol(this.#protocol)) this.#protocol.readConnectionLost();
+    if (isHalfCloseableProtocol(this.#protocol))
+      watchHook(this.#protocol.readConnectionLost(), 'readConnectionLost', this.#connection);
   }
 
   override processEnded(reason: Failure): void {
@@ -164,7 +182,7 @@ class Conversation<P extends IProtocol> extends ProcessProtocol {
     connection.connected = false;
     const done = reason.check(ProcessDone) !== undefined;
     const clean = done ? new Failure(new ConnectionDone()) : reason;
-    this.#protocol.connectionLost(this.#failure ?? clean);
+    watchHook(this.#protocol.connectionLost(this.#failure ?? clean), 'connectionLost', connection);
   }
 }
 
@@ -190,8 +208,8 @@ export class ProcessEndpoint implements IStreamClientEndpoint {
     const { errFlag = 'log', ...options } = this.#options;
     const failed = new Deferred<P>();
     try {
-      const protocol = factory.buildProtocol(new PipeAddress()) as P | null | undefined;
-      if (protocol == null) throw new NoProtocol('the factory built no protocol');
+      const protocol = buildFrom(factory, new PipeAddress());
+      if (protocol === null) throw new NoProtocol('the factory built no protocol');
       const conversation = new Conversation(protocol, this.#executable, errFlag);
       this.#reactor.spawnProcess(conversation, this.#executable, options);
       return conversation.connected;

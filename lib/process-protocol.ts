@@ -3,7 +3,8 @@
  * of `twisted.internet.protocol`.
  */
 import type { Failure } from './failure.ts';
-import type { IProcessProtocol, IProcessTransport } from './interfaces.ts';
+import { watchHook } from './hooks.ts';
+import type { HookResult, IProcessProtocol, IProcessTransport } from './interfaces.ts';
 
 /**
  * The conversation with a child process. Override the hooks; each does nothing by itself. What one throws is logged;
@@ -25,40 +26,42 @@ export class ProcessProtocol implements IProcessProtocol {
   declare transport: IProcessTransport;
 
   /** Called by the transport, once. */
-  makeConnection(process: IProcessTransport): void {
+  makeConnection(process: IProcessTransport): HookResult {
     this.transport = process;
-    this.connectionMade();
+    watchHook(this.connectionMade(), 'makeConnection', process);
   }
 
   /** The process has been started: write to it, if it waits for input, and close its standard input. */
-  connectionMade(): void {}
+  connectionMade(): HookResult {}
 
   /** The child has written to standard output. The buffer is the protocol's to keep. */
-  outReceived(data: Buffer): void {}
+  outReceived(data: Buffer): HookResult {}
 
   /** The child has written to standard error. */
-  errReceived(data: Buffer): void {}
+  errReceived(data: Buffer): HookResult {}
 
   /** The child has written to any descriptor: calls `outReceived` for 1, `errReceived` for 2. */
-  childDataReceived(childFD: number, data: Buffer): void {
-    if (childFD === 1) this.outReceived(data);
-    else if (childFD === 2) this.errReceived(data);
+  childDataReceived(childFD: number, data: Buffer): HookResult {
+    const owner = this.transport;
+    if (childFD === 1) watchHook(this.outReceived(data), 'outReceived', owner);
+    else if (childFD === 2) watchHook(this.errReceived(data), 'errReceived', owner);
   }
 
   /** The child's standard input is closed. That the child has closed it shows when it is written to, or ends. */
-  inConnectionLost(): void {}
+  inConnectionLost(): HookResult {}
 
   /** The child's standard output is closed: there will be no more of it. */
-  outConnectionLost(): void {}
+  outConnectionLost(): HookResult {}
 
   /** The child's standard error is closed. */
-  errConnectionLost(): void {}
+  errConnectionLost(): HookResult {}
 
   /** A pipe is closed: calls `inConnectionLost` for 0, `outConnectionLost` for 1, `errConnectionLost` for 2. */
-  childConnectionLost(childFD: number): void {
-    if (childFD === 0) this.inConnectionLost();
-    else if (childFD === 1) this.outConnectionLost();
-    else if (childFD === 2) this.errConnectionLost();
+  childConnectionLost(childFD: number): HookResult {
+    const owner = this.transport;
+    if (childFD === 0) watchHook(this.inConnectionLost(), 'inConnectionLost', owner);
+    else if (childFD === 1) watchHook(this.outConnectionLost(), 'outConnectionLost', owner);
+    else if (childFD === 2) watchHook(this.errConnectionLost(), 'errConnectionLost', owner);
   }
 
   /**
@@ -66,7 +69,7 @@ export class ProcessProtocol implements IProcessProtocol {
    *
    * @param reason as for `processEnded`
    */
-  processExited(reason: Failure): void {}
+  processExited(reason: Failure): HookResult {}
 
   /**
    * The process has ended, and all its pipes are closed. Called once, and last.
@@ -74,5 +77,5 @@ export class ProcessProtocol implements IProcessProtocol {
    * @param reason ProcessDone for exit code 0, ProcessTerminated for any other and for a signal; SpawnError if it could
    *   not be started, and then this is all that is called
    */
-  processEnded(reason: Failure): void {}
+  processEnded(reason: Failure): HookResult {}
 }

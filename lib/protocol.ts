@@ -4,7 +4,11 @@
  */
 import type { Address } from './address.ts';
 import type { Failure } from './failure.ts';
+import { isThenable } from './chain.ts';
+import { isCoroutine } from './coroutine.ts';
+import { watchHook } from './hooks.ts';
 import type {
+  HookResult,
   IBufferingProtocol,
   IClientFactory,
   IConnector,
@@ -38,17 +42,17 @@ export class Protocol implements IProtocol {
   connected = false;
 
   /** Called by the transport, once. */
-  makeConnection(transport: ITransport): void {
+  makeConnection(transport: ITransport): HookResult {
     this.connected = true;
     this.transport = transport;
-    this.connectionMade();
+    watchHook(this.connectionMade(), 'makeConnection', transport);
   }
 
   /** The connection is there: greet, if this side speaks first. */
-  connectionMade(): void {}
+  connectionMade(): HookResult {}
 
   /** Bytes have arrived, cut anywhere. The buffer is the protocol's to keep. */
-  dataReceived(data: Buffer): void {}
+  dataReceived(data: Buffer): HookResult {}
 
   /**
    * The connection is gone. Called once, and last.
@@ -56,7 +60,7 @@ export class Protocol implements IProtocol {
    * @param reason ConnectionDone if it was closed in order; ConnectionLost, ConnectionAborted or an error thrown by
    *   this protocol if not
    */
-  connectionLost(reason: Failure): void {}
+  connectionLost(reason: Failure): HookResult {}
 
   /** What stands for this protocol in the log. */
   logPrefix(): string {
@@ -85,6 +89,35 @@ export function isBufferingProtocol(
   protocol: object | undefined,
 ): protocol is object & IBufferingProtocol {
   return typeof (protocol as Partial<IBufferingProtocol> | undefined)?.takeUnread === 'function';
+}
+
+/**
+ * Asks `factory` for a protocol, for a factory that wraps another one, or whatever else takes connections: null if the
+ * connection is refused.
+ *
+ * @throws what `buildProtocol` throws; TypeError if it returns a promise or a generator, which is no protocol
+ */
+export function buildFrom<P extends IProtocol>(
+  factory: Pick<IProtocolFactory<P>, 'buildProtocol'>,
+  address: Address,
+): P | null {
+  const built: unknown = factory.buildProtocol(address);
+  // A function that returns nothing refuses too, as in Python.
+  if (built === null || built === undefined) return null;
+  if (typeof built === 'object' && !isPending(built)) return built as P;
+  const what = typeof built === 'object' ? 'a promise or a generator' : typeof built;
+  throw new TypeError(
+    `${factory.constructor.name}.buildProtocol returned ${what}, which is no protocol: it cannot be waited for`,
+  );
+}
+
+/** True for a promise, whose failure is then nobody else's to hear of, and for a generator. */
+function isPending(built: object): boolean {
+  if (isThenable(built)) {
+    built.then(undefined, () => {});
+    return true;
+  }
+  return isCoroutine(built);
 }
 
 /** A class of protocols that is constructed without arguments. */
@@ -130,27 +163,29 @@ export class Factory<P extends IProtocol = IProtocol> implements IProtocolFactor
   }
 
   /** The first port has begun to use this factory. */
-  startFactory(): void {}
+  startFactory(): HookResult {}
 
   /** The last port has stopped to use this factory. */
-  stopFactory(): void {}
+  stopFactory(): HookResult {}
 
-  /** Called by each port; calls `startFactory` the first time. */
-  doStart(): void {
+  /** Called by each port; calls `startFactory` the first time, and returns what that does. */
+  doStart(): HookResult {
+    let started: HookResult = undefined;
     if (this.numPorts === 0) {
       if (this.noisy) log.debug('starting factory {factory}', { factory: this.constructor.name });
-      this.startFactory();
+      started = this.startFactory();
     }
     this.numPorts++;
+    return started;
   }
 
-  /** Called by each port; calls `stopFactory` the last time. */
-  doStop(): void {
-    if (this.numPorts === 0) return;
+  /** Called by each port; calls `stopFactory` the last time, and returns what that does. */
+  doStop(): HookResult {
+    if (this.numPorts === 0) return undefined;
     this.numPorts--;
-    if (this.numPorts > 0) return;
+    if (this.numPorts > 0) return undefined;
     if (this.noisy) log.debug('stopping factory {factory}', { factory: this.constructor.name });
-    this.stopFactory();
+    return this.stopFactory();
   }
 }
 
@@ -163,11 +198,11 @@ export class ClientFactory<P extends IProtocol = IProtocol>
   implements IClientFactory
 {
   /** An attempt begins. `connector.stopConnecting()` gives it up. */
-  startedConnecting(connector: IConnector): void {}
+  startedConnecting(connector: IConnector): HookResult {}
 
   /** No connection came about. `connector.connect()` tries again. */
-  clientConnectionFailed(connector: IConnector, reason: Failure): void {}
+  clientConnectionFailed(connector: IConnector, reason: Failure): HookResult {}
 
   /** The connection is gone. `connector.connect()` makes another. */
-  clientConnectionLost(connector: IConnector, reason: Failure): void {}
+  clientConnectionLost(connector: IConnector, reason: Failure): HookResult {}
 }

@@ -12,6 +12,7 @@ import {
   ReactorNotRunning,
 } from './errors.ts';
 import { Failure } from './failure.ts';
+import { loggedBy, watchHook } from './hooks.ts';
 import type {
   IDelayedCall,
   IListeningPort,
@@ -47,6 +48,8 @@ import {
 } from './unhandled.ts';
 
 const log = new Logger('plait.reactor');
+
+const logging = loggedBy(log);
 
 /** What can be observed on `reactor.events`. Nothing in plait depends on anybody listening. */
 export interface ReactorEvents {
@@ -453,7 +456,11 @@ export class ReactorBase implements IReactorCore, IReactorTime, IReactorThreads,
   ): TriggerID | undefined {
     if (!this.running) return this.addSystemEventTrigger('after', 'startup', fn, ...args);
     try {
-      this.#call('the call when running', fn, args);
+      watchHook(
+        this.#call('the call when running', fn, args),
+        'a function called when running',
+        logging,
+      );
     } catch (error) {
       log.failure('a function called when running failed', new Failure(error));
     }

@@ -6,10 +6,13 @@ import { AsyncResource } from 'node:async_hooks';
 import { constants } from 'node:os';
 import { inspect } from 'node:util';
 import { Failure } from './failure.ts';
+import { loggedBy, watchHook } from './hooks.ts';
 import type { IO } from './io/io.ts';
 import { Logger } from './log.ts';
 
 const log = new Logger('plait.reactor');
+
+const logging = loggedBy(log);
 
 /** No process is asked about these. */
 const NEVER_TOLD = ['SIGKILL', 'SIGSTOP'];
@@ -31,12 +34,13 @@ export class Signals {
     check(name);
     if (typeof fn !== 'function')
       throw new TypeError(`a signal's handler is a function, not ${inspect(fn, { depth: 0 })}`);
-    const bound = AsyncResource.bind(fn);
+    const what = `a handler of ${name}`;
+    const bound = AsyncResource.bind((signal: string) => watchHook(fn(signal), what, logging));
     const remove = io.onSignal(name, () => {
       try {
         bound(name);
       } catch (error) {
-        log.failure(`a handler of ${name} failed`, new Failure(error));
+        log.failure(`${what} failed`, new Failure(error));
       }
     });
     // Not before the new one is there: without any, the signal would end the process.

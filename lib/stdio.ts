@@ -6,6 +6,7 @@ import { type Address, PipeAddress } from './address.ts';
 import type { Deferred } from './defer.ts';
 import { AlreadyListened, NoProtocol } from './errors.ts';
 import { Failure } from './failure.ts';
+import { hookFailed } from './hooks.ts';
 import type {
   IListeningPort,
   IProtocol,
@@ -18,6 +19,7 @@ import type {
   StandardIOOptions,
 } from './interfaces.ts';
 import { fail, succeed } from './maybe.ts';
+import { buildFrom } from './protocol.ts';
 import { reactor as theReactor } from './reactor.ts';
 
 /**
@@ -96,6 +98,10 @@ export class StandardIO implements ITransport {
     this.#transport.unregisterProducer();
   }
 
+  hookFailed(hook: string, failure: Failure): void {
+    hookFailed(this.#transport, hook, failure);
+  }
+
   pauseProducing(): void {
     this.#transport.pauseProducing();
   }
@@ -149,8 +155,8 @@ export class StandardIOEndpoint implements IStreamServerEndpoint {
     if (this.#listened)
       return fail(new AlreadyListened('cannot listen on standard I/O: it is in use already'));
     try {
-      const protocol = factory.buildProtocol(new PipeAddress()) as IProtocol | null | undefined;
-      if (protocol == null) return fail(new NoProtocol('the factory built no protocol'));
+      const protocol = buildFrom(factory, new PipeAddress());
+      if (protocol === null) return fail(new NoProtocol('the factory built no protocol'));
       this.#listened = true;
       this.#reactor.standardIO(protocol);
     } catch (error) {

@@ -10,6 +10,7 @@
 import { AsyncResource } from 'node:async_hooks';
 import { AlreadyCalled, AlreadyCancelled } from './errors.ts';
 import { Failure } from './failure.ts';
+import { loggedBy, watchHook } from './hooks.ts';
 import { TimeHeap } from './heap.ts';
 import type { IDelayedCall, Seconds } from './interfaces.ts';
 import { Logger } from './log.ts';
@@ -18,6 +19,8 @@ import type { SlowCallbacks } from './slow-callbacks.ts';
 export type { Seconds } from './interfaces.ts';
 
 const log = new Logger('plait.time');
+
+const logging = loggedBy(log);
 
 /** `delay` if it is a number of seconds from 0 upwards; else RangeError (TypeError for what is no number). */
 export function checkDelay(delay: Seconds, what = 'delay'): Seconds {
@@ -172,8 +175,13 @@ export class DelayedCall extends AsyncResource implements IDelayedCall {
     call.#state = CALLED;
     call.#fn = call.#args = undefined;
     try {
-      if (args === undefined) call.runInAsyncScope(fn);
-      else call.runInAsyncScope(fn, undefined, ...args);
+      const outcome: unknown =
+        args === undefined
+          ? call.runInAsyncScope(fn)
+          : call.runInAsyncScope(fn, undefined, ...args);
+      // A generator is run in the same context as what has made it.
+      if (outcome !== undefined)
+        call.runInAsyncScope(watchHook, undefined, outcome, 'a delayed call', logging);
     } catch (error) {
       log.failure('a delayed call failed', new Failure(error));
     }

@@ -17,8 +17,10 @@ import type {
   IReactorTime,
   ITCPTransport,
   ITransport,
+  HookResult,
 } from './interfaces.ts';
 import type { Wire, WireEvents } from './io/io.ts';
+import { buildFrom } from './protocol.ts';
 import { reactor } from './reactor.ts';
 import type { ITLSContextFactory } from './tls-settings.ts';
 import type { Home } from './transport/home.ts';
@@ -245,18 +247,17 @@ export class TLSMemoryBIOFactory<P extends IProtocol = IProtocol> implements ICl
   }
 
   buildProtocol(address: Address): TLSMemoryBIOProtocol<P> | null {
-    const protocol = this.wrappedFactory.buildProtocol(address) as P | null | undefined;
-    // A function that returns nothing refuses too, as in Python.
-    if (protocol == null) return null;
+    const protocol = buildFrom(this.wrappedFactory, address);
+    if (protocol === null) return null;
     return new TLSMemoryBIOProtocol(protocol, this.#clock, this.#side, this.#securing);
   }
 
-  doStart(): void {
-    this.wrappedFactory.doStart();
+  doStart(): HookResult {
+    return this.wrappedFactory.doStart();
   }
 
-  doStop(): void {
-    this.wrappedFactory.doStop();
+  doStop(): HookResult {
+    return this.wrappedFactory.doStop();
   }
 
   /** The wrapped factory, which may or may not be one for clients. */
@@ -264,15 +265,15 @@ export class TLSMemoryBIOFactory<P extends IProtocol = IProtocol> implements ICl
     return this.wrappedFactory;
   }
 
-  startedConnecting(connector: IConnector): void {
-    this.#client.startedConnecting?.(connector);
+  startedConnecting(connector: IConnector): HookResult {
+    return this.#client.startedConnecting?.(connector);
   }
 
-  clientConnectionFailed(connector: IConnector, reason: Failure): void {
-    this.#client.clientConnectionFailed?.(connector, reason);
+  clientConnectionFailed(connector: IConnector, reason: Failure): HookResult {
+    return this.#client.clientConnectionFailed?.(connector, reason);
   }
 
-  clientConnectionLost(connector: IConnector, reason: Failure): void {
-    this.#client.clientConnectionLost?.(connector, reason);
+  clientConnectionLost(connector: IConnector, reason: Failure): HookResult {
+    return this.#client.clientConnectionLost?.(connector, reason);
   }
 }

@@ -6,7 +6,15 @@
  * Rules for editors: nothing is delivered after `loseConnection` or `connectionLost`; no call into a subclass is made
  * from inside another one; what waits is bounded by `maxLength`; and each byte is looked at once, however it arrives.
  */
-import { type IPushProducer, type ITransport, LimitExceeded, Protocol, ReceiveBuffer } from 'plait';
+import {
+  type IPushProducer,
+  type ITransport,
+  LimitExceeded,
+  Protocol,
+  ReceiveBuffer,
+  type HookResult,
+  watchHook,
+} from 'plait';
 
 export { FileSender, type FileSenderOptions, type FileSource, type FileTransform } from 'plait';
 
@@ -24,7 +32,7 @@ abstract class LineProtocol extends Protocol {
    *
    * @param line without its delimiter; may be empty
    */
-  abstract lineReceived(line: Buffer): void;
+  abstract lineReceived(line: Buffer): HookResult;
 
   /**
    * A line is longer than `maxLength`. Closes the connection, unless it is overridden.
@@ -32,7 +40,7 @@ abstract class LineProtocol extends Protocol {
    * @param line all that waits, from the beginning of that line on: a part of it, or other lines behind it too. It
    *   will not be delivered again
    */
-  lineLengthExceeded(line: Buffer): void {
+  lineLengthExceeded(line: Buffer): HookResult {
     this.transport.loseConnection();
   }
 
@@ -46,7 +54,7 @@ abstract class LineProtocol extends Protocol {
    *
    * @throws RangeError or TypeError for a delimiter or a maxLength that cannot be used; the connection is then aborted
    */
-  override makeConnection(transport: ITransport): void {
+  override makeConnection(transport: ITransport): HookResult {
     try {
       checkSettings(this);
     } catch (error) {
@@ -79,7 +87,8 @@ function takeLine(protocol: LineProtocol, waiting: ReceiveBuffer): Buffer | unde
   } catch (error) {
     if (!(error instanceof LimitExceeded)) throw error;
   }
-  protocol.lineLengthExceeded(waiting.takeAll());
+  const outcome = protocol.lineLengthExceeded(waiting.takeAll());
+  watchHook(outcome, 'lineLengthExceeded', protocol.transport);
   return undefined;
 }
 
@@ -106,7 +115,7 @@ export abstract class LineReceiver extends LineProtocol implements IPushProducer
    *
    * @throws Error unless it is overridden
    */
-  rawDataReceived(data: Buffer): void {
+  rawDataReceived(data: Buffer): HookResult {
     throw new Error(
       `${this.constructor.name} has no rawDataReceived for the ${data.length} bytes that arrived in raw mode`,
     );
@@ -137,7 +146,7 @@ export abstract class LineReceiver extends LineProtocol implements IPushProducer
     return this.#waiting.takeAll();
   }
 
-  override dataReceived(data: Buffer): void {
+  override dataReceived(data: Buffer): HookResult {
     if (isOver(this.transport)) return;
     this.#waiting.feed(data);
     this.#deliver();
@@ -149,12 +158,13 @@ export abstract class LineReceiver extends LineProtocol implements IPushProducer
     try {
       while (!this.#paused && this.#waiting.length > 0 && !isOver(this.transport)) {
         if (this.#raw) {
-          this.rawDataReceived(this.#waiting.takeAll());
+          const outcome = this.rawDataReceived(this.#waiting.takeAll());
+          watchHook(outcome, 'rawDataReceived', this.transport);
           continue;
         }
         const line = takeLine(this, this.#waiting);
         if (line === undefined) return;
-        this.lineReceived(line);
+        watchHook(this.lineReceived(line), 'lineReceived', this.transport);
       }
     } finally {
       this.#delivering = false;
@@ -207,13 +217,13 @@ export abstract class LineOnlyReceiver extends LineProtocol {
     return this.#waiting.takeAll();
   }
 
-  override dataReceived(data: Buffer): void {
+  override dataReceived(data: Buffer): HookResult {
     if (isOver(this.transport)) return;
     this.#waiting.feed(data);
     while (this.#waiting.length > 0 && !isOver(this.transport)) {
       const line = takeLine(this, this.#waiting);
       if (line === undefined) return;
-      this.lineReceived(line);
+      watchHook(this.lineReceived(line), 'lineReceived', this.transport);
     }
   }
 }

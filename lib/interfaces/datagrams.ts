@@ -2,6 +2,7 @@
 import type { IPv4Address, IPv6Address } from '../address.ts';
 import type { Deferred } from '../defer.ts';
 import type { Failure } from '../failure.ts';
+import type { HookOwner, HookResult } from './hooks.ts';
 import type { IListeningPort } from './streams.ts';
 
 /** Options of `listenUDP`. */
@@ -53,7 +54,7 @@ export type DatagramSource = IPv4Address | IPv6Address;
  * A port for datagrams, as its protocol sees it. What is sent may be lost, doubled or overtaken on its way; what arrives
  * is as it was sent.
  */
-export interface IUDPTransport extends IListeningPort {
+export interface IUDPTransport extends IListeningPort, HookOwner {
   /**
    * Sends one datagram, without waiting. A string is sent as UTF-8. The bytes must not be changed by the caller any
    * more. Nothing is sent, and nothing thrown, once the port is closed.
@@ -119,15 +120,15 @@ export interface IMulticastTransport extends IUDPTransport {
 /** What a port for datagrams calls. */
 export interface IDatagramProtocol {
   /** Called when the port is bound, with the port. Calls `startProtocol`. */
-  makeConnection(transport: IUDPTransport): void;
+  makeConnection(transport: IUDPTransport): HookResult;
   /** The port is closed. Called once, and last. Calls `stopProtocol`. */
-  doStop(): void;
+  doStop(): HookResult;
   /** A datagram has arrived. The protocol owns the buffer. */
-  datagramReceived(data: Buffer, from: DatagramSource): void;
+  datagramReceived(data: Buffer, from: DatagramSource): HookResult;
   /** Nobody listens where the port is connected to. */
-  connectionRefused?(): void;
+  connectionRefused?(): HookResult;
   /** The port could not be connected. Without it, `errorReceived` is told. */
-  connectionFailed?(reason: Failure): void;
+  connectionFailed?(reason: Failure): HookResult;
   /** Something could not be sent or received. Without it, that is logged. */
-  errorReceived?(reason: Failure): void;
+  errorReceived?(reason: Failure): HookResult;
 }

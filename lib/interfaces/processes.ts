@@ -1,5 +1,6 @@
 /** The contracts about processes and standard input and output, types only. */
 import type { Failure } from '../failure.ts';
+import type { HookOwner, HookResult } from './hooks.ts';
 import type { IConsumer, IProtocol, IPushProducer, ITransport } from './streams.ts';
 
 /**
@@ -49,7 +50,7 @@ export interface IReactorProcess {
 export type SignalID = string | number;
 
 /** A child process, as its protocol sees it. What is written goes to its standard input. */
-export interface IProcessTransport extends IConsumer, IPushProducer {
+export interface IProcessTransport extends IConsumer, IPushProducer, HookOwner {
   /** Null if it could not be started, and when it has ended. */
   readonly pid: number | null;
   /** Does nothing if there is no standard input, or it is closed. */
@@ -81,15 +82,15 @@ export interface IProcessTransport extends IConsumer, IPushProducer {
 /** What a process is told to. Each is called in a turn of its own, but for `makeConnection`. */
 export interface IProcessProtocol {
   /** The process has been started. Called once, from inside `spawnProcess`. */
-  makeConnection(process: IProcessTransport): void;
+  makeConnection(process: IProcessTransport): HookResult;
   /** The child has written to a descriptor that is `r`. The protocol owns the buffer. */
-  childDataReceived(childFD: number, data: Buffer): void;
+  childDataReceived(childFD: number, data: Buffer): HookResult;
   /** The pipe is closed, by whichever side. Called once for each. */
-  childConnectionLost(childFD: number): void;
+  childConnectionLost(childFD: number): HookResult;
   /** The process has ended, and been reaped; there may be output of it, or of its own children, still to come. */
-  processExited(reason: Failure): void;
+  processExited(reason: Failure): HookResult;
   /** The process has ended, and all pipes are closed. Called once, and last. */
-  processEnded(reason: Failure): void;
+  processEnded(reason: Failure): HookResult;
 }
 
 /** Which descriptors standard I/O goes over. */

@@ -4,6 +4,7 @@ import type { Address } from '../address.ts';
 import type { Deferred } from '../defer.ts';
 import type { Failure } from '../failure.ts';
 import type { ITLSContextFactory } from '../tls-settings.ts';
+import type { HookOwner, HookResult } from './hooks.ts';
 import type { Seconds } from './time.ts';
 
 /** What there is to say about the handshakes of a port or a connector. */
@@ -17,19 +18,19 @@ export interface HandshakeOptions {
 /** Something that is asked to produce bytes and can be told to stop for good. */
 export interface IProducer {
   /** No more bytes are wanted, ever: the consumer is gone. */
-  stopProducing(): void;
+  stopProducing(): HookResult;
 }
 
 /** Produces of its own accord until it is paused: a streaming producer. */
 export interface IPushProducer extends IProducer {
-  pauseProducing(): void;
-  resumeProducing(): void;
+  pauseProducing(): HookResult;
+  resumeProducing(): HookResult;
 }
 
 /** Produces one piece each time it is asked. */
 export interface IPullProducer extends IProducer {
   /** Write one piece. */
-  resumeProducing(): void;
+  resumeProducing(): HookResult;
 }
 
 /** Something bytes can be written to by a producer. */
@@ -48,13 +49,16 @@ export interface IConsumer {
 }
 
 /** One end of a connection, as its protocol sees it. */
-export interface ITransport extends IConsumer, IPushProducer {
+export interface ITransport extends IConsumer, IPushProducer, HookOwner {
   /**
    * Sends bytes, in order, without waiting. A string is sent as UTF-8. The bytes must not be changed by the caller any
    * more: they may be sent from where they are. Nothing is sent, and nothing thrown, once the connection is lost.
    * TypeError for anything that is neither a string nor a Uint8Array.
    */
   write(data: Uint8Array | string): void;
+  pauseProducing(): void;
+  resumeProducing(): void;
+  stopProducing(): void;
   /** Sends each piece, in order. */
   writeSequence(pieces: Iterable<Uint8Array | string>): void;
   /**
@@ -123,26 +127,26 @@ export interface ITLSTransport extends ITCPTransport {
 /** What a transport calls. */
 export interface IProtocol {
   /** Called once, with the connection's transport; calls `connectionMade`. */
-  makeConnection(transport: ITransport): void;
-  connectionMade(): void;
+  makeConnection(transport: ITransport): HookResult;
+  connectionMade(): HookResult;
   /** Bytes have arrived, cut anywhere. The protocol owns the buffer. */
-  dataReceived(data: Buffer): void;
+  dataReceived(data: Buffer): HookResult;
   /** The connection is gone. Called once, and last. */
-  connectionLost(reason: Failure): void;
+  connectionLost(reason: Failure): HookResult;
 }
 
 /** A protocol that outlives the end of one direction of its connection. */
 export interface IHalfCloseableProtocol {
   /** The peer will send no more; writing goes on. */
-  readConnectionLost(): void;
+  readConnectionLost(): HookResult;
   /** What was written before `loseWriteConnection` is sent; reading goes on. */
-  writeConnectionLost(): void;
+  writeConnectionLost(): HookResult;
 }
 
 /** A protocol that wants to know when a TLS handshake is done. */
 export interface IHandshakeListener {
   /** The other side is known, and was found good. Called before anything that it sends is delivered. */
-  handshakeCompleted(): void;
+  handshakeCompleted(): HookResult;
 }
 
 /**
@@ -160,18 +164,18 @@ export interface IProtocolFactory<P extends IProtocol = IProtocol> {
   /** A protocol for the connection from `address`, or null to refuse it. */
   buildProtocol(address: Address): P | null;
   /** A port begins to use this factory. */
-  doStart(): void;
+  doStart(): HookResult;
   /** A port has stopped to use it. */
-  doStop(): void;
+  doStop(): HookResult;
 }
 
 /** Builds protocols for outgoing connections, and hears how they fare. */
 export interface IClientFactory extends IProtocolFactory {
-  startedConnecting(connector: IConnector): void;
+  startedConnecting(connector: IConnector): HookResult;
   /** No connection came about. It may call `connector.connect()` to try again. */
-  clientConnectionFailed(connector: IConnector, reason: Failure): void;
+  clientConnectionFailed(connector: IConnector, reason: Failure): HookResult;
   /** The connection is gone. It may call `connector.connect()` to make another. */
-  clientConnectionLost(connector: IConnector, reason: Failure): void;
+  clientConnectionLost(connector: IConnector, reason: Failure): HookResult;
 }
 
 /** What a connector is doing. */
@@ -196,7 +200,7 @@ export interface IConnector {
  */
 export interface IDrainableProtocol {
   /** The port takes no more connections. Finish what is under way, and then call `loseConnection`. */
-  connectionDraining(): void;
+  connectionDraining(): HookResult;
 }
 
 /** Options of `stopListening`. */

@@ -6,6 +6,7 @@ import { AssertionError } from 'node:assert';
 import { inspect } from 'node:util';
 import { ConnectionDone } from '../errors.ts';
 import { Failure } from '../failure.ts';
+import { watchHook } from '../hooks.ts';
 import type { IProtocol } from '../interfaces.ts';
 import { bytesOf, type ChunkingOptions, chunkings, describe } from './chunkings.ts';
 import { StringTransport } from './string-transport.ts';
@@ -239,9 +240,9 @@ class Run<P extends IProtocol> {
     this.#guarded(() => (this.#protocol as unknown as Pausable).resumeProducing());
   }
 
-  #guarded(call: () => void): void {
+  #guarded(call: () => unknown): void {
     try {
-      call();
+      watchHook(call(), 'a hook', this.#transport);
     } catch (error) {
       this.thrown ??= new Failure(error);
       this.#note(`! threw ${String(error)}`);

@@ -6,6 +6,7 @@ import { type Address, IPv4Address } from '../address.ts';
 import { isDetached } from '../bytes.ts';
 import { ConnectionDone, SSLError } from '../errors.ts';
 import { Failure } from '../failure.ts';
+import { watchHook } from '../hooks.ts';
 import type {
   IProtocol,
   IPullProducer,
@@ -205,6 +206,7 @@ export class StringTransportWithDisconnection extends StringTransport {
     if (!this.connected) return;
     super.loseConnection();
     this.connected = false;
-    this.protocol.connectionLost(new Failure(new ConnectionDone()));
+    const reason = new Failure(new ConnectionDone());
+    watchHook(this.protocol.connectionLost(reason), 'connectionLost', undefined);
   }
 }

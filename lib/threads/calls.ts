@@ -5,9 +5,12 @@
 import { AsyncResource } from 'node:async_hooks';
 import { inspect } from 'node:util';
 import { Failure } from '../failure.ts';
+import { loggedBy, watchHook } from '../hooks.ts';
 import { Logger } from '../log.ts';
 
 const log = new Logger('plait.threads');
+
+const logging = loggedBy(log);
 
 /** Any function, as one that is called by name from elsewhere is seen. */
 export type AnyFunction = (...args: never[]) => unknown;
@@ -27,8 +30,10 @@ export class ThreadCalls {
   add<A extends unknown[]>(fn: (...args: A) => unknown, args: A): void {
     if (typeof fn !== 'function')
       throw new TypeError(`callFromThread needs a function, not ${inspect(fn, { depth: 0 })}`);
-    const bound = AsyncResource.bind(fn as (...args: unknown[]) => unknown);
-    this.#queue.push(args.length === 0 ? bound : () => bound(...args));
+    const call: () => unknown = args.length === 0 ? (fn) : () => fn(...args);
+    this.#queue.push(
+      AsyncResource.bind(() => watchHook(call(), 'a function called from a thread', logging)),
+    );
     if (this.#queue.length === 1) this.#soon(() => this.#run());
   }
 

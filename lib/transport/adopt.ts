@@ -5,6 +5,7 @@
 import { UnsupportedAddressFamily, UnsupportedSocketType } from '../errors.ts';
 import type { AddressFamily, IProtocol, IProtocolFactory, ITransport } from '../interfaces.ts';
 import type { IO } from '../io/io.ts';
+import { buildFrom } from '../protocol.ts';
 import type { Home } from './home.ts';
 import { Stream } from './stream.ts';
 
@@ -42,16 +43,15 @@ export function adoptConnection(
   const wire = io.adoptConnection?.(fd, family);
   if (wire === undefined)
     throw new UnsupportedSocketType(`the body ${io.name} can adopt no sockets`);
-  let protocol: IProtocol | null | undefined;
+  let protocol: IProtocol | null;
   try {
-    protocol = factory.buildProtocol(wire.peer);
+    protocol = buildFrom(factory, wire.peer);
   } catch (error) {
     wire.destroy();
     throw error;
   }
   const stream = new Stream(home, wire);
-  // A function that returns nothing refuses too, as in Python.
-  if (protocol == null) stream.refuse();
+  if (protocol === null) stream.refuse();
   else stream.begin(protocol);
   return stream;
 }

@@ -11,6 +11,7 @@ import {
   UserError,
 } from '../errors.ts';
 import { Failure } from '../failure.ts';
+import { watchHook } from '../hooks.ts';
 import type {
   ConnectorState,
   IClientFactory,
@@ -23,6 +24,7 @@ import type {
 import type { Attempt, ConnectEvents, Wire } from '../io/io.ts';
 import type { OpenKind } from '../inspect.ts';
 import { Logger } from '../log.ts';
+import { buildFrom } from '../protocol.ts';
 import type { Closable, Home } from './home.ts';
 import { Stream } from './stream.ts';
 import type { Securing } from './tls.ts';
@@ -88,7 +90,7 @@ export class Connector implements IConnector, Closable {
       throw new Error(`cannot connect: the connector is ${this.#state}`);
     if (this.#refusing) return;
     if (!this.#factoryStarted) {
-      this.#factory.doStart();
+      watchHook(this.#factory.doStart(), 'startFactory', this);
       this.#factoryStarted = true;
     }
     this.#state = 'connecting';
@@ -185,9 +187,9 @@ export class Connector implements IConnector, Closable {
   #connected(wire: Wire): void {
     this.#attemptEnded();
     this.#state = 'connected';
-    let protocol: IProtocol | null | undefined;
+    let protocol: IProtocol | null;
     try {
-      protocol = this.#factory.buildProtocol(wire.peer);
+      protocol = buildFrom(this.#factory, wire.peer);
     } catch (error) {
       log.failure('buildProtocol failed', new Failure(error));
       wire.destroy();
@@ -200,8 +202,7 @@ export class Connector implements IConnector, Closable {
     }
     const stream = new Stream(this.#home, wire, (reason) => this.#lost(reason), 'client');
     this.#stream = stream;
-    // A function that returns nothing refuses too, as in Python.
-    if (protocol == null) stream.refuse();
+    if (protocol === null) stream.refuse();
     else stream.begin(protocol, this.#securing);
   }
 
@@ -219,9 +220,14 @@ export class Connector implements IConnector, Closable {
     this.#tell('stopFactory', () => this.#factory.doStop());
   }
 
-  #tell(hook: string, call: () => void): void {
+  /** @internal A hook of the factory's has failed after it returned. */
+  hookFailed(hook: string, failure: Failure): void {
+    log.failure(`${hook} failed`, failure);
+  }
+
+  #tell(hook: string, call: () => unknown): void {
     try {
-      call();
+      watchHook(call(), hook, this);
     } catch (error) {
       log.failure(`${hook} failed`, new Failure(error));
     }

@@ -7,7 +7,14 @@
  * on and has written nothing for {@link PRODUCER_PATIENCE}.
  */
 import { Failure } from '../failure.ts';
-import type { IDelayedCall, IPullProducer, IPushProducer, Seconds } from '../interfaces.ts';
+import { watchHook } from '../hooks.ts';
+import type {
+  HookOwner,
+  IDelayedCall,
+  IPullProducer,
+  IPushProducer,
+  Seconds,
+} from '../interfaces.ts';
 import { Logger } from '../log.ts';
 import type { Home } from './home.ts';
 
@@ -20,7 +27,7 @@ export const HIGH_WATER_MARK: number = 64 * 1024;
 export const PRODUCER_PATIENCE: Seconds = 30;
 
 /** What a feed asks of its connection. */
-export interface Fed {
+export interface Fed extends HookOwner {
   readonly bufferedBytes: number;
   /** It closes, or ends its direction, as soon as all is sent. */
   readonly ending: boolean;
@@ -118,7 +125,8 @@ export class Feed {
     if (this.#fed.bufferedBytes <= HIGH_WATER_MARK) return;
     this.#paused = true;
     try {
-      (this.producer as IPushProducer).pauseProducing();
+      const outcome = (this.producer as IPushProducer).pauseProducing();
+      watchHook(outcome, 'pauseProducing', this.#fed);
     } catch (error) {
       this.#failed('pauseProducing', error);
     }
@@ -140,7 +148,7 @@ export class Feed {
     const { ending } = this.#fed;
     this.#owing = ending;
     try {
-      this.producer.resumeProducing();
+      watchHook(this.producer.resumeProducing(), 'resumeProducing', this.#fed);
     } catch (error) {
       this.#failed('resumeProducing', error);
     }

@@ -12,6 +12,7 @@ import {
   UnsupportedSocketType,
 } from '../errors.ts';
 import { Failure } from '../failure.ts';
+import { watchHook } from '../hooks.ts';
 import type {
   AddressFamily,
   IDelayedCall,
@@ -26,6 +27,7 @@ import type { IO, ListenerEvents, ListenTarget, Wire, WireListener } from '../io
 import type { OpenKind } from '../inspect.ts';
 import { Logger } from '../log.ts';
 import { succeed } from '../maybe.ts';
+import { buildFrom } from '../protocol.ts';
 import { checkDelay } from '../time.ts';
 import type { Closable, Home } from './home.ts';
 import { Stream } from './stream.ts';
@@ -167,8 +169,9 @@ export class Port implements IListeningPort, Closable, AsyncDisposable {
 
   #listening(address: Address): void {
     this.#address = address;
+    let started: unknown;
     try {
-      this.#factory.doStart();
+      started = this.#factory.doStart();
     } catch (error) {
       const failure = new Failure(error);
       log.failure('startFactory failed', failure);
@@ -178,7 +181,14 @@ export class Port implements IListeningPort, Closable, AsyncDisposable {
     this.#factoryStarted = true;
     this.#state = this.#outcome = 'listening';
     this.#home.listening(this);
+    watchHook(started, 'startFactory', this);
     for (const reader of this.#takeReaders()) reader.callback(this);
+  }
+
+  /** @internal `startFactory` has failed after it returned: the port is closed, as if it had thrown. */
+  hookFailed(hook: string, failure: Failure): void {
+    log.failure(`${hook} failed`, failure);
+    if (this.#state === 'listening') this.#close(failure);
   }
 
   #failed(error: Error): void {
@@ -198,16 +208,15 @@ export class Port implements IListeningPort, Closable, AsyncDisposable {
   }
 
   #accepted(wire: Wire): void {
-    let protocol: IProtocol | null | undefined;
+    let protocol: IProtocol | null;
     try {
-      protocol = this.#factory.buildProtocol(wire.peer);
+      protocol = buildFrom(this.#factory, wire.peer);
     } catch (error) {
       log.failure('buildProtocol failed', new Failure(error));
       wire.destroy();
       return;
     }
-    // A function that returns nothing refuses too, as in Python.
-    if (protocol == null) {
+    if (protocol === null) {
       wire.close();
       return;
     }

@@ -25,6 +25,7 @@ import type {
   SpawnProcessOptions,
 } from '../interfaces.ts';
 import type { IO, SpawnedProcess, SpawnTarget } from '../io/io.ts';
+import { watchHook } from '../hooks.ts';
 import type { OpenKind } from '../inspect.ts';
 import { Logger } from '../log.ts';
 import type { Closable, Home } from './home.ts';
@@ -91,9 +92,7 @@ export class Process implements IProcessTransport, Closable {
     return {
       makeConnection() {},
       connectionMade() {},
-      dataReceived(data) {
-        if (reads) protocol.childDataReceived(fd, data);
-      },
+      dataReceived: (data) => (reads ? protocol.childDataReceived(fd, data) : undefined),
       connectionLost: () => {
         this.#pipes.delete(fd);
         this.#guarded('childConnectionLost', () => protocol.childConnectionLost(fd));
@@ -137,9 +136,16 @@ export class Process implements IProcessTransport, Closable {
     for (const pipe of [...this.#pipes.values()]) pipe.connectionLost(reason);
   }
 
-  #guarded(hook: string, call: () => void): void {
+  /** @internal A hook has failed after it returned; one over data has the pipe closed that the data came from. */
+  hookFailed(hook: string, failure: Failure): void {
+    const pipe = this.#pipes.get(hook === 'outReceived' ? 1 : hook === 'errReceived' ? 2 : -1);
+    if (pipe === undefined) log.failure(`${hook} failed`, failure);
+    else pipe.hookFailed('dataReceived', failure);
+  }
+
+  #guarded(hook: string, call: () => unknown): void {
     try {
-      call();
+      watchHook(call(), hook, this);
     } catch (error) {
       log.failure(`${hook} failed`, new Failure(error));
     }

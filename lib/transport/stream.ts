@@ -24,6 +24,7 @@ import {
 } from '../errors.ts';
 import { Failure } from '../failure.ts';
 import type {
+  HookOwner,
   IProtocol,
   IPullProducer,
   IPushProducer,
@@ -32,6 +33,7 @@ import type {
   StartTLSOptions,
 } from '../interfaces.ts';
 import type { Wire, WireEvents } from '../io/io.ts';
+import { watchHook } from '../hooks.ts';
 import type { OpenKind } from '../inspect.ts';
 import { Logger } from '../log.ts';
 import type { TLSWire } from '../io/tls.ts';
@@ -66,7 +68,7 @@ function withoutStack<E extends Error>(make: () => E): E {
 }
 
 /** One end of a connection. */
-export class Stream implements ITLSTransport, WireEvents, Closable, Fed {
+export class Stream implements ITLSTransport, WireEvents, Closable, Fed, HookOwner {
   readonly #home: Home;
   readonly #side: 'client' | 'server';
   /** What is written to: the wire that the connection was made with, or the TLS over it. */
@@ -124,8 +126,11 @@ export class Stream implements ITLSTransport, WireEvents, Closable, Fed {
     this.#wire.start(slow === undefined ? this : slow.watch(this, protocol));
     if (securing !== undefined) this.#beginTLS(securing);
     try {
-      if (slow === undefined) protocol.makeConnection(this);
-      else slow.timeMethod(protocol, 'connectionMade', () => protocol.makeConnection(this));
+      const outcome: unknown =
+        slow === undefined
+          ? protocol.makeConnection(this)
+          : slow.timeMethod(protocol, 'connectionMade', () => protocol.makeConnection(this));
+      watchHook(outcome, 'makeConnection', this);
     } catch (error) {
       log.failure('makeConnection failed', new Failure(error));
     }
@@ -163,7 +168,7 @@ export class Stream implements ITLSTransport, WireEvents, Closable, Fed {
   #deliver(data: Buffer): void {
     if (this.#disconnecting || this.#protocol === undefined) return;
     try {
-      this.#protocol.dataReceived(data);
+      watchHook(this.#protocol.dataReceived(data), 'dataReceived', this);
     } catch (error) {
       this.#failed('dataReceived', error);
     }
@@ -178,7 +183,7 @@ export class Stream implements ITLSTransport, WireEvents, Closable, Fed {
       return;
     }
     try {
-      protocol.readConnectionLost();
+      watchHook(protocol.readConnectionLost(), 'readConnectionLost', this);
     } catch (error) {
       this.#failed('readConnectionLost', error);
     }
@@ -274,7 +279,7 @@ export class Stream implements ITLSTransport, WireEvents, Closable, Fed {
       return;
     }
     try {
-      protocol.connectionDraining();
+      watchHook(protocol.connectionDraining(), 'connectionDraining', this);
     } catch (error) {
       this.#failed('connectionDraining', error);
     }
@@ -319,7 +324,7 @@ export class Stream implements ITLSTransport, WireEvents, Closable, Fed {
     const protocol = this.#protocol;
     if (this.#disconnecting || protocol === undefined || !isHalfCloseableProtocol(protocol)) return;
     try {
-      protocol.writeConnectionLost();
+      watchHook(protocol.writeConnectionLost(), 'writeConnectionLost', this);
     } catch (error) {
       this.#failed('writeConnectionLost', error);
     }
@@ -330,6 +335,18 @@ export class Stream implements ITLSTransport, WireEvents, Closable, Fed {
     const reason = new Failure(error);
     log.failure(`${hook} failed`, reason);
     this.#lose(reason);
+  }
+
+  /**
+   * @internal A hook has failed after it returned: as if it had thrown. It may be called from within any function of
+   * the user's, so the end comes in a later turn; until then nothing more is delivered, or sent.
+   */
+  hookFailed(hook: string, failure: Failure): void {
+    log.failure(`${hook} failed`, failure);
+    if (!this.#connected) return;
+    this.#disconnecting = true;
+    this.#writing = 'ended';
+    this.#home.soon(() => this.#lose(failure));
   }
 
   #lose(reason: Failure): void {
@@ -349,9 +366,9 @@ export class Stream implements ITLSTransport, WireEvents, Closable, Fed {
     this.#onLost?.(reason, this);
   }
 
-  #guarded(hook: string, call: () => void): void {
+  #guarded(hook: string, call: () => unknown): void {
     try {
-      call();
+      watchHook(call(), hook, this);
     } catch (error) {
       log.failure(`${hook} failed`, new Failure(error));
     }
@@ -415,7 +432,7 @@ export class Stream implements ITLSTransport, WireEvents, Closable, Fed {
     const protocol = this.#protocol;
     if (this.#disconnecting || protocol === undefined || !isHandshakeListener(protocol)) return;
     try {
-      protocol.handshakeCompleted();
+      watchHook(protocol.handshakeCompleted(), 'handshakeCompleted', this);
     } catch (error) {
       this.#failed('handshakeCompleted', error);
     }

@@ -41,6 +41,7 @@ import type {
   Seconds,
 } from '../interfaces.ts';
 import type { DatagramEvents, DatagramSocket, DatagramTarget, IO } from '../io/io.ts';
+import { watchHook } from '../hooks.ts';
 import type { OpenKind } from '../inspect.ts';
 import { Logger } from '../log.ts';
 import { succeed } from '../maybe.ts';
@@ -160,7 +161,7 @@ export class Port implements IUDPTransport, Closable, DatagramEvents {
     if (this.#state !== 'binding' || !this.#socket || !this.#address) return;
     this.#state = 'listening';
     try {
-      this.#protocol.makeConnection(this);
+      watchHook(this.#protocol.makeConnection(this), 'startProtocol', this);
     } catch (error) {
       const failure = new Failure(error);
       log.failure('startProtocol failed', failure);
@@ -202,10 +203,9 @@ export class Port implements IUDPTransport, Closable, DatagramEvents {
   received(data: Buffer, from: DatagramSource): void {
     if (this.#state !== 'listening') return;
     try {
-      this.#protocol.datagramReceived(
-        data.length > this.#maxPacketSize ? data.subarray(0, this.#maxPacketSize) : data,
-        from,
-      );
+      const bytes =
+        data.length > this.#maxPacketSize ? data.subarray(0, this.#maxPacketSize) : data;
+      watchHook(this.#protocol.datagramReceived(bytes, from), 'datagramReceived', this);
     } catch (error) {
       this.#threw('datagramReceived', error);
     }
@@ -214,7 +214,7 @@ export class Port implements IUDPTransport, Closable, DatagramEvents {
   refused(): void {
     if (this.#state !== 'listening' || this.#peer === undefined) return;
     try {
-      this.#protocol.connectionRefused?.();
+      watchHook(this.#protocol.connectionRefused?.(), 'connectionRefused', this);
     } catch (error) {
       this.#threw('connectionRefused', error);
     }
@@ -230,7 +230,7 @@ export class Port implements IUDPTransport, Closable, DatagramEvents {
       return;
     }
     try {
-      this.#protocol.connectionFailed(reason);
+      watchHook(this.#protocol.connectionFailed(reason), 'connectionFailed', this);
     } catch (thrown) {
       this.#threw('connectionFailed', thrown);
     }
@@ -251,10 +251,20 @@ export class Port implements IUDPTransport, Closable, DatagramEvents {
       return;
     }
     try {
-      this.#protocol.errorReceived(reason);
+      watchHook(this.#protocol.errorReceived(reason), 'errorReceived', this);
     } catch (thrown) {
       this.#threw('errorReceived', thrown);
     }
+  }
+
+  /** @internal A hook has failed after it returned; `startProtocol` ends the port, as it does when it throws. */
+  hookFailed(hook: string, failure: Failure): void {
+    if (hook !== 'startProtocol') {
+      this.#threw(hook, failure);
+      return;
+    }
+    log.failure('startProtocol failed', failure);
+    if (this.#state === 'listening') this.#close(failure);
   }
 
   #threw(hook: string, error: unknown): void {
@@ -420,7 +430,7 @@ export class Port implements IUDPTransport, Closable, DatagramEvents {
     if (this.#started) {
       this.#started = false;
       try {
-        this.#protocol.doStop();
+        watchHook(this.#protocol.doStop(), 'stopProtocol', this);
       } catch (error) {
         log.failure('stopProtocol failed', new Failure(error));
       }

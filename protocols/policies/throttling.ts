@@ -16,6 +16,8 @@ import {
   Logger,
   reactor,
   type Seconds,
+  type HookOwner,
+  watchHook,
 } from 'plait';
 import { checkLimit } from './limits.ts';
 import { ProtocolWrapper, WrappingFactory } from './wrapping.ts';
@@ -75,13 +77,15 @@ class Meter {
 
 /** Stands between a transport and the producer that feeds it: resumes it only if both that and the policy let it. */
 class ThrottledProducer implements IPushProducer {
+  readonly #owner: HookOwner;
   readonly #producer: IPushProducer | IPullProducer;
   readonly #streaming: boolean;
   /** A push producer is to wait for the transport, a pull producer is not asked for anything. */
   #idle: boolean;
   #throttled = false;
 
-  constructor(producer: IPushProducer | IPullProducer, streaming: boolean) {
+  constructor(producer: IPushProducer | IPullProducer, streaming: boolean, owner: HookOwner) {
+    this.#owner = owner;
     this.#producer = producer;
     this.#streaming = streaming;
     this.#idle = !streaming;
@@ -99,7 +103,7 @@ class ThrottledProducer implements IPushProducer {
   }
 
   stopProducing(): void {
-    this.#producer.stopProducing();
+    watchHook(this.#producer.stopProducing(), 'stopProducing', this.#owner);
   }
 
   throttle(throttled: boolean): void {
@@ -111,13 +115,15 @@ class ThrottledProducer implements IPushProducer {
   }
 
   #pause(): void {
-    if (this.#streaming) (this.#producer as IPushProducer).pauseProducing();
+    if (!this.#streaming) return;
+    const outcome = (this.#producer as IPushProducer).pauseProducing();
+    watchHook(outcome, 'pauseProducing', this.#owner);
   }
 
   /** A pull producer gives one piece each time. */
   #resume(): void {
     if (!this.#streaming) this.#idle = true;
-    this.#producer.resumeProducing();
+    watchHook(this.#producer.resumeProducing(), 'resumeProducing', this.#owner);
   }
 }
 
@@ -173,7 +179,7 @@ class ThrottlingProtocol extends ProtocolWrapper {
   }
 
   override registerProducer(producer: IPushProducer | IPullProducer, streaming: boolean): void {
-    const throttled = new ThrottledProducer(producer, streaming);
+    const throttled = new ThrottledProducer(producer, streaming, this);
     throttled.throttle(this.#meters.writes?.full === true);
     super.registerProducer(throttled, streaming);
     this.#producer = throttled;

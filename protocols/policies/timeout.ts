@@ -12,6 +12,7 @@ import {
   type ITransport,
   reactor,
   type Seconds,
+  type HookResult,
 } from 'plait';
 import { ProtocolWrapper, WrappingFactory } from './wrapping.ts';
 
@@ -40,7 +41,7 @@ export interface Timeout {
    */
   abortTimeout: Seconds | null;
   /** The time has passed. Closes the connection, within `abortTimeout`; override it to do otherwise. */
-  timeoutConnection(): void;
+  timeoutConnection(): HookResult;
 }
 
 /** A class of protocols that keep their transport, as all that extend Protocol do. */
@@ -103,7 +104,7 @@ export function TimeoutMixin<B extends ProtocolBase>(Base: B): B & TimeoutClass 
       if (this.#timeOut !== null) this.#call?.reset(this.#timeOut);
     }
 
-    timeoutConnection(): void {
+    timeoutConnection(): HookResult {
       this.transport.loseConnection();
       if (this.abortTimeout === null || this.#lost) return;
       this.#abort ??= this.clock.callLater(this.abortTimeout, () => {
@@ -112,24 +113,24 @@ export function TimeoutMixin<B extends ProtocolBase>(Base: B): B & TimeoutClass 
       });
     }
 
-    override makeConnection(transport: ITransport): void {
+    override makeConnection(transport: ITransport): HookResult {
       this.#lost = false;
-      super.makeConnection(transport);
+      return super.makeConnection(transport);
     }
 
-    override connectionLost(reason: Failure): void {
+    override connectionLost(reason: Failure): HookResult {
       this.#lost = true;
       this.#off();
       if (this.#abort?.active() === true) this.#abort.cancel();
       this.#abort = undefined;
-      super.connectionLost(reason);
+      return super.connectionLost(reason);
     }
 
     #start(period: Seconds): IDelayedCall {
       return this.clock.callLater(period, () => {
         this.#call = undefined;
         this.#timeOut = null;
-        this.timeoutConnection();
+        return this.timeoutConnection();
       });
     }
 

@@ -23,6 +23,10 @@ import {
   type ITLSTransport,
   type ITransport,
   type StartTLSOptions,
+  type HookResult,
+  buildFrom,
+  hookFailed,
+  watchHook,
 } from 'plait';
 
 /**
@@ -36,12 +40,12 @@ export class ProtocolWrapper<P extends IProtocol = IProtocol> implements IProtoc
   /** The connection; set before `connectionMade`. */
   declare transport: ITransport;
   /** There only if the protocol has both, since having them means something. */
-  declare readonly readConnectionLost?: () => void;
-  declare readonly writeConnectionLost?: () => void;
+  declare readonly readConnectionLost?: () => HookResult;
+  declare readonly writeConnectionLost?: () => HookResult;
   /** There only if the protocol has it. */
-  declare readonly handshakeCompleted?: () => void;
+  declare readonly handshakeCompleted?: () => HookResult;
   declare readonly takeUnread?: () => Buffer;
-  declare readonly connectionDraining?: () => void;
+  declare readonly connectionDraining?: () => HookResult;
 
   constructor(factory: WrappingFactory<P>, wrappedProtocol: P) {
     this.factory = factory;
@@ -60,26 +64,30 @@ export class ProtocolWrapper<P extends IProtocol = IProtocol> implements IProtoc
 
   // As a protocol.
 
-  makeConnection(transport: ITransport): void {
+  makeConnection(transport: ITransport): HookResult {
     this.transport = transport;
     this.factory.registerProtocol(this);
-    this.connectionMade();
+    watchHook(this.connectionMade(), 'makeConnection', transport);
   }
 
-  connectionMade(): void {
-    this.wrappedProtocol.makeConnection(this);
+  connectionMade(): HookResult {
+    watchHook(this.wrappedProtocol.makeConnection(this), 'makeConnection', this.transport);
   }
 
-  dataReceived(data: Buffer): void {
-    this.wrappedProtocol.dataReceived(data);
+  dataReceived(data: Buffer): HookResult {
+    watchHook(this.wrappedProtocol.dataReceived(data), 'dataReceived', this.transport);
   }
 
-  connectionLost(reason: Failure): void {
+  connectionLost(reason: Failure): HookResult {
     this.factory.unregisterProtocol(this);
-    this.wrappedProtocol.connectionLost(reason);
+    watchHook(this.wrappedProtocol.connectionLost(reason), 'connectionLost', this.transport);
   }
 
   // As a transport.
+
+  hookFailed(hook: string, failure: Failure): void {
+    hookFailed(this.transport, hook, failure);
+  }
 
   write(data: Uint8Array | string): void {
     this.transport.write(data);
@@ -195,31 +203,32 @@ export class WrappingFactory<P extends IProtocol = IProtocol> extends ClientFact
   }
 
   override buildProtocol(address: Address): ProtocolWrapper<P> | null {
-    const protocol = this.wrappedFactory.buildProtocol(address) as P | null | undefined;
-    // A function that returns nothing refuses too, as in Python.
-    return protocol == null ? null : this.wrap(protocol, address);
+    const protocol = buildFrom(this.wrappedFactory, address);
+    return protocol === null ? null : this.wrap(protocol, address);
   }
 
-  override doStart(): void {
-    this.wrappedFactory.doStart();
+  override doStart(): HookResult {
+    const started = this.wrappedFactory.doStart();
     super.doStart();
+    return started;
   }
 
-  override doStop(): void {
-    this.wrappedFactory.doStop();
+  override doStop(): HookResult {
+    const stopped = this.wrappedFactory.doStop();
     super.doStop();
+    return stopped;
   }
 
-  override startedConnecting(connector: IConnector): void {
-    this.#client.startedConnecting?.(connector);
+  override startedConnecting(connector: IConnector): HookResult {
+    return this.#client.startedConnecting?.(connector);
   }
 
-  override clientConnectionFailed(connector: IConnector, reason: Failure): void {
-    this.#client.clientConnectionFailed?.(connector, reason);
+  override clientConnectionFailed(connector: IConnector, reason: Failure): HookResult {
+    return this.#client.clientConnectionFailed?.(connector, reason);
   }
 
-  override clientConnectionLost(connector: IConnector, reason: Failure): void {
-    this.#client.clientConnectionLost?.(connector, reason);
+  override clientConnectionLost(connector: IConnector, reason: Failure): HookResult {
+    return this.#client.clientConnectionLost?.(connector, reason);
   }
 
   /** The wrapped factory, which may or may not be one for clients. */

@@ -1,0 +1,85 @@
+/**
+ * What becomes of what a hook returns. A hook is a function of the user's that plait calls and does not wait for:
+ * `dataReceived`, a delayed call, a signal's handler. It may be an `async` function or a generator function all the
+ * same: a generator is run as a coroutine, and what a hook fails with later counts as thrown by it.
+ *
+ * A rule for editors: whoever calls a hook hands what it returns to `watchHook`, there and then. It is not passed on to
+ * a caller further out, for that may be a user's override which calls `super` and drops it.
+ */
+import { isThenable } from './chain.ts';
+import { isCoroutine } from './coroutine.ts';
+import { Deferred } from './defer.ts';
+import { Failure } from './failure.ts';
+import type { HookOwner } from './interfaces.ts';
+import { Logger } from './log.ts';
+import { maybeDeferred, passthru } from './maybe.ts';
+
+const log = new Logger('plait.protocol');
+
+/**
+ * To be given what a hook has returned: a generator is run as a coroutine, and if that, a promise or a Deferred fails,
+ * `owner` is told so, once. Anything else is ignored.
+ *
+ * @param hook its name, for the log
+ *
+ * @example
+ * const transport = new StringTransport();
+ * async function stringReceived(text: string) {
+ *   if (text === '') throw new RangeError('an empty string');
+ * }
+ * watchHook(stringReceived('hello'), 'stringReceived', transport);
+ */
+export function watchHook(outcome: unknown, hook: string, owner: HookOwner | undefined): void {
+  // That is nearly always all, so it is kept small.
+  if (outcome !== undefined) watch(outcome, hook, owner);
+}
+
+function watch(outcome: unknown, hook: string, owner: HookOwner | undefined): void {
+  const work = deferredOf(outcome, hook);
+  if (work === undefined) return;
+  Deferred.wait(work, {
+    resume(result) {
+      if (result instanceof Failure) hookFailed(owner, hook, result as Failure);
+      return undefined;
+    },
+  });
+}
+
+/** Tells `owner` what a hook has failed with: for an owner that stands in for another one, which is to be told. */
+export function hookFailed(owner: HookOwner | undefined, hook: string, failure: Failure): void {
+  if (typeof owner?.hookFailed === 'function') {
+    owner.hookFailed(hook, failure);
+    return;
+  }
+  log.failure(`${hook} failed`, failure);
+  if (typeof owner?.abortConnection === 'function') owner.abortConnection();
+}
+
+/** An owner that only logs, for hooks that have no connection. */
+export function loggedBy(logger: Logger): HookOwner {
+  return {
+    hookFailed(hook, failure) {
+      logger.failure(`${hook} failed`, failure);
+    },
+  };
+}
+
+/** What is to be watched; undefined for anything that a function may return by the way. */
+function deferredOf(outcome: unknown, hook: string): Deferred<unknown> | undefined {
+  if (outcome instanceof Deferred) return outcome as Deferred<unknown>;
+  if ((typeof outcome !== 'object' || outcome === null) && typeof outcome !== 'function')
+    return undefined;
+  return maybeDeferred(() => {
+    if (isThenable(outcome) || isCoroutine(outcome)) return passthru(outcome);
+    if (isAsyncGenerator(outcome))
+      throw new TypeError(
+        `${hook} is an async generator function, which is never run: write async or function*`,
+      );
+    return undefined;
+  });
+}
+
+function isAsyncGenerator(thing: object): boolean {
+  const { next, throw: raise } = thing as Partial<AsyncGenerator>;
+  return typeof next === 'function' && typeof raise === 'function' && Symbol.asyncIterator in thing;
+}
