@@ -30,7 +30,7 @@ export class ThreadCalls {
   add<A extends unknown[]>(fn: (...args: A) => unknown, args: A): void {
     if (typeof fn !== 'function')
       throw new TypeError(`callFromThread needs a function, not ${inspect(fn, { depth: 0 })}`);
-    const call: () => unknown = args.length === 0 ? (fn) : () => fn(...args);
+    const call: () => unknown = args.length === 0 ? fn : () => fn(...args);
     this.#queue.push(
       AsyncResource.bind(() => watchHook(call(), 'a function called from a thread', logging)),
     );
