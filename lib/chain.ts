@@ -8,6 +8,25 @@ import type { Deferred } from './defer.ts';
 import type { Failure } from './failure.ts';
 import type { Unhandled } from './unhandled.ts';
 
+/**
+ * What a callback's return value leaves in the chain: the value of a Deferred, a promise or a coroutine, and never a
+ * Failure.
+ */
+export type Settled<R> = Exclude<Returned<Awaited<R>>, Failure>;
+
+/** As `Awaited` does it, by the type of a method, so that a type parameter with a constraint stays what it is. */
+type Returned<V> = V extends { next: infer Next; throw: unknown; [Symbol.iterator]: unknown }
+  ? Next extends (...sent: never) => IteratorResult<unknown, infer T>
+    ? Settled<T>
+    : never
+  : V;
+
+/** Told to stop what the Deferred waits for; may fire the Deferred itself, with a value too. */
+export type Canceller<T> = (deferred: Deferred<T>) => void;
+
+/** How far a Deferred is: `waiting` for another one that a callback returned, or with a value, or with a Failure. */
+export type DeferredState = 'unfired' | 'waiting' | 'succeeded' | 'failed';
+
 /** Waits for a result without changing it. */
 export interface Waiter {
   /** Given the result, which may be a Failure. Returns a Deferred that it fired by `Deferred.settle`, if any. */
@@ -21,6 +40,8 @@ export interface Relay {
    * what it waits for has its result, of which it has not heard yet.
    */
   awaited(surely: boolean): Deferred<unknown> | undefined;
+  /** What it waits for, if that is a Deferred. */
+  readonly waitingOn?: Deferred<unknown> | undefined;
 }
 
 export type Handler = (result: unknown) => unknown;
@@ -59,6 +80,8 @@ export interface Rare {
   /** The failure that somebody awaited, who answers for it from then on. */
   observed?: Failure;
   unhandled?: Unhandled;
+  /** The Deferred that will hand its result over, by `chainDeferred`. */
+  chainedTo?: Deferred<unknown> | undefined;
   created?: Error;
   fired?: Error;
 }

@@ -6,12 +6,12 @@
  * hands it back to the loop that resumed it; so a chain of coroutines waiting for one another needs no stack.
  */
 import { AsyncResource } from 'node:async_hooks';
-import { noteAwait } from './awaited.ts';
+import { noteAwait, notePlain } from './awaited.ts';
 import { isThenable, type Relay, type Waiter } from './chain.ts';
 import type { Deferred as DeferredType } from './defer.ts';
 import { Failure } from './failure.ts';
 import { Logger } from './log.ts';
-import { debugging, noteCoroutine } from './pending.ts';
+import { debugging, madeAt, noteCoroutine } from './pending.ts';
 
 const log = new Logger('plait.defer');
 
@@ -28,6 +28,74 @@ export function setDeferredClass(deferredClass: typeof DeferredType): void {
  * for; a Failure is thrown; anything else is sent straight back.
  */
 export type Coroutine<R> = Generator<unknown, R>;
+
+/** So many calls may lie on top of one another, of those that run a coroutine or a chain. */
+const MOST_NESTED = 1000;
+
+/** From so many on, a coroutine goes on only if there is stack left for what it may call. */
+const MANY_NESTED = 100;
+
+/** A coroutine that calls itself for ever ends with a RangeError, before the memory does. */
+const MOST_LEVELS = 1_000_000;
+
+/** Goes on with `sent` when the stack has unwound. */
+interface Late {
+  readonly run: Run;
+  readonly sent: unknown;
+  /** How many levels deep it would be if it had gone on at once. */
+  readonly level: number;
+}
+
+/** How many calls lie on top of one another, and what goes on when the outermost is at its end. */
+export const nesting = { depth: 0, late: [] as Late[] };
+
+/** The level of the late one that is going on. */
+let level = 0;
+
+/** Called by the outermost when it has nothing else to do. */
+export function runLate(): void {
+  nesting.depth = 1;
+  try {
+    // What goes on may add to the list.
+    while (nesting.late.length > 0) {
+      const batch = nesting.late;
+      nesting.late = [];
+      for (const { run, sent, level: its } of batch) {
+        level = its;
+        run.goOn(sent);
+      }
+    }
+  } finally {
+    level = nesting.depth = 0;
+  }
+}
+
+/** True if there is no room for a coroutine on top of what is on the stack now. */
+function isTooDeep(): boolean {
+  const { depth } = nesting;
+  if (depth >= MANY_NESTED) return depth >= MOST_NESTED || !isStackLeft(depth);
+  roomyAt = 0;
+  return false;
+}
+
+/** Where the stack was last found to have room, for `FEW_NESTED` more calls on top. */
+let roomyAt = 0;
+const FEW_NESTED = 16;
+
+/** 64 KiB of arguments: the one thing that takes as much of the stack however well it is compiled. */
+const PADDING = new Array<number>(8192).fill(0);
+const nothing: (...padding: number[]) => void = () => {};
+
+function isStackLeft(depth: number): boolean {
+  if (depth >= roomyAt && depth < roomyAt + FEW_NESTED) return true;
+  try {
+    Reflect.apply(nothing, undefined, PADDING);
+  } catch {
+    return false;
+  }
+  roomyAt = depth;
+  return true;
+}
 
 /** Its end is told when the coroutine ends, so it need not be watched for collection. */
 const RESOURCE_OPTIONS = { requireManualDestroy: true } as const;
@@ -47,12 +115,34 @@ class Run extends AsyncResource implements Waiter, Relay {
     if (debugging) noteCoroutine(this.deferred, () => this.#waitingOn);
   }
 
-  start(): void {
-    if (Run.step(this, undefined) !== undefined) Deferred.run(this.deferred);
+  /** Runs it with nothing below that would run the chain of its Deferred: at its beginning, or late. */
+  goOn(sent: unknown): void {
+    nesting.depth++;
+    try {
+      if (this.runInAsyncScope(Run.step, undefined, this, sent) !== undefined)
+        Deferred.run(this.deferred);
+    } finally {
+      // No function is called here unless it must be: the stack may be full, and the count must be kept.
+      if (--nesting.depth === 0 && nesting.late.length > 0) runLate();
+    }
+  }
+
+  /** As `goOn`, when the stack has unwound. */
+  goOnLater(sent: unknown): void {
+    nesting.late.push({ run: this, sent, level: level + nesting.depth });
+  }
+
+  /** Fails before it has begun. */
+  refuse(error: Error): void {
+    if (this.end(new Failure(error)) !== undefined) Deferred.run(this.deferred);
   }
 
   resume(result: unknown): Deferred<unknown> | undefined {
     this.#waitingOn = undefined;
+    if (isTooDeep()) {
+      this.goOnLater(result);
+      return undefined;
+    }
     return this.runInAsyncScope(Run.step, undefined, this, result);
   }
 
@@ -69,10 +159,7 @@ class Run extends AsyncResource implements Waiter, Relay {
     for (;;) {
       let outcome: IteratorResult<unknown, unknown>;
       try {
-        outcome =
-          sent instanceof Failure
-            ? sent.throwExceptionIntoGenerator(run.#generator)
-            : run.#generator.next(sent);
+        outcome = sent instanceof Failure ? run.throw(sent as Failure) : run.#generator.next(sent);
       } catch (error) {
         return run.end(new Failure(error));
       }
@@ -89,6 +176,12 @@ class Run extends AsyncResource implements Waiter, Relay {
       }
       sent = Deferred.observe(awaited);
     }
+  }
+
+  private throw(failure: Failure): IteratorResult<unknown, unknown> {
+    const calledAt = debugging ? madeAt(this.deferred) : undefined;
+    notePlain(failure.value, this.#generator, calledAt);
+    return failure.throwExceptionIntoGenerator(this.#generator);
   }
 
   private end(result: unknown): Deferred<unknown> | undefined {
@@ -108,20 +201,22 @@ class Run extends AsyncResource implements Waiter, Relay {
     Deferred.wait(awaited, this);
     if (!this.#cancelled) return;
     this.#cancelled = false;
-    try {
-      awaited.cancel();
-    } catch (error) {
-      // Whoever cancelled has gone on, and whoever resumes is not to blame.
-      log.failure('a canceller failed', new Failure(error));
-    }
+    Deferred.cancelGuarded(awaited);
+  }
+
+  get waitingOn(): Deferred<unknown> | undefined {
+    return this.#waitingOn;
   }
 }
 
 /** True if there is nothing left to be cancelled, though it may still be on its way to those who wait for it. */
 function hasResult(deferred: Deferred<unknown>): boolean {
   let at = deferred;
-  while (at.waitingOn !== undefined) at = at.waitingOn;
-  return at.called;
+  while (at.called) {
+    if (at.waitingOn === undefined) return true;
+    at = at.waitingOn;
+  }
+  return false;
 }
 
 /** What is waited for when `thing` is yielded; undefined if it is just a value. */
@@ -146,7 +241,9 @@ export function isCoroutine(thing: object): thing is Coroutine<unknown> {
 /** Runs a generator as a coroutine; the Deferred has what it returns. */
 export function runCoroutine(generator: Coroutine<unknown>): Deferred<unknown> {
   const run = new Run(generator);
-  run.start();
+  if (!isTooDeep()) run.goOn(undefined);
+  else if (level < MOST_LEVELS) run.goOnLater(undefined);
+  else run.refuse(new RangeError(`coroutines call one another ${MOST_LEVELS} levels deep`));
   return run.deferred;
 }
 

@@ -16,6 +16,8 @@ import {
   bind,
   callable,
   CALLED,
+  type Canceller,
+  type DeferredState,
   type Handler,
   handOver,
   historyOf,
@@ -26,40 +28,31 @@ import {
   type Rare,
   type Relay,
   RUNNING,
+  type Settled,
   show,
   SWALLOW,
   WAITED,
   type Waiter,
   WAITING,
 } from './chain.ts';
-import { isCoroutine, runCoroutine, setDeferredClass, Wait } from './coroutine.ts';
+import {
+  isCoroutine,
+  nesting,
+  runCoroutine,
+  runLate,
+  setDeferredClass,
+  Wait,
+} from './coroutine.ts';
 import { AlreadyCalledError, CancelledError } from './errors.ts';
 import { Failure } from './failure.ts';
 import type { IReactorTime, Seconds } from './interfaces.ts';
-import { asCancelled, cancelOnAbort, timeOut } from './give-up.ts';
+import { asCancelled, cancelOnAbort, noteCancellerFailed, timeOut } from './give-up.ts';
 import { debugging, notePending } from './pending.ts';
+import { firstOf, PENDING, valueOf } from './thenable.ts';
 import { handled, noteUnhandled } from './unhandled.ts';
 
+export type { Canceller, DeferredState, Settled } from './chain.ts';
 export { getDebugging, setDebugging } from './pending.ts';
-
-/**
- * What a callback's return value leaves in the chain: the value of a Deferred, a promise or a coroutine, and never a
- * Failure.
- */
-export type Settled<R> = Exclude<Returned<Awaited<R>>, Failure>;
-
-/** As `Awaited` does it, by the type of a method, so that a type parameter with a constraint stays what it is. */
-type Returned<V> = V extends { next: infer Next; throw: unknown; [Symbol.iterator]: unknown }
-  ? Next extends (...sent: never) => IteratorResult<unknown, infer T>
-    ? Settled<T>
-    : never
-  : V;
-
-/** Told to stop what the Deferred waits for; may fire the Deferred itself, with a value too. */
-export type Canceller<T> = (deferred: Deferred<T>) => void;
-
-/** How far a Deferred is: `waiting` for another one that a callback returned, or with a value, or with a Failure. */
-export type DeferredState = 'unfired' | 'waiting' | 'succeeded' | 'failed';
 
 /**
  * A value that is not there yet.
@@ -120,18 +113,26 @@ export class Deferred<T> implements PromiseLike<T> {
     Deferred.cancel(this, false);
   }
 
+  /**
+   * @internal As `cancel()`, where plait itself cancels and no caller could catch what a canceller throws: that is
+   * logged, and the Deferred that it belongs to fails with CancelledError.
+   */
+  static cancelGuarded(deferred: Deferred<unknown>): void {
+    Deferred.cancel(deferred, false, true);
+  }
+
   /** @internal As `cancel()`. `surely`: a coroutine about to be resumed is cancelled in what it waits for next. */
-  static cancel(start: Deferred<unknown>, surely: boolean): void {
+  static cancel(start: Deferred<unknown>, surely: boolean, guarded = false): void {
     let deferred = start;
     let milestone: Deferred<unknown> | undefined;
     for (let steps = 1; ; steps++) {
-      const canceller = deferred.#canceller;
-      const next =
-        (deferred.#flags & CALLED) !== 0
-          ? deferred.waitingOn
-          : canceller !== undefined && typeof canceller !== 'function'
-            ? canceller.awaited(surely)
-            : deferred.cancelUnfired();
+      let next: Deferred<unknown> | undefined;
+      try {
+        next = deferred.cancelOne(surely);
+      } catch (error) {
+        if (!guarded) throw error;
+        deferred.failCancelled(error);
+      }
       // A coroutine may wait for what waits for it: round and round there is nothing to cancel.
       if (next === undefined || next === milestone) return;
       if ((steps & (steps - 1)) === 0) milestone = next;
@@ -139,13 +140,24 @@ export class Deferred<T> implements PromiseLike<T> {
     }
   }
 
-  /** Returns nothing to be cancelled next. */
-  private cancelUnfired(): Deferred<unknown> | undefined {
-    const canceller = this.#canceller as Canceller<never> | undefined;
+  /** Returns what is to be cancelled next. */
+  private cancelOne(surely: boolean): Deferred<unknown> | undefined {
+    if ((this.#flags & CALLED) !== 0) return this.inner;
+    const canceller = this.#canceller;
+    if (canceller !== undefined && typeof canceller !== 'function')
+      return canceller.awaited(surely);
     if (canceller === undefined) this.#flags |= SWALLOW;
     else canceller(this as never);
     if ((this.#flags & CALLED) === 0) this.errback(new CancelledError());
     return undefined;
+  }
+
+  /** Its canceller threw `error`, and did not stop what would fire it. */
+  private failCancelled(error: unknown): void {
+    noteCancellerFailed(error);
+    if ((this.#flags & CALLED) !== 0) return;
+    this.#flags |= SWALLOW;
+    this.errback(new CancelledError('cancelled, but its canceller failed', { cause: error }));
   }
 
   private fire(result: unknown): void {
@@ -166,6 +178,7 @@ export class Deferred<T> implements PromiseLike<T> {
     this.#flags |= CALLED;
     this.#canceller = undefined;
     this.#result = result;
+    if (this.#rare !== undefined) this.#rare.chainedTo = undefined;
     if (debugging) (this.#rare ??= {}).fired = new Error('first fired here');
     return true;
   }
@@ -221,6 +234,7 @@ export class Deferred<T> implements PromiseLike<T> {
    * Gives the result to `other` when it comes, which is then undefined here. Cancelling `other` does not cancel this.
    */
   chainDeferred(other: Deferred<T>): Deferred<void> {
+    if ((other.#flags & CALLED) === 0) (other.#rare ??= {}).chainedTo = this;
     return this.addCallbacks(
       (value) => other.callback(value),
       (failure) => other.errback(failure),
@@ -248,50 +262,56 @@ export class Deferred<T> implements PromiseLike<T> {
   private static runChain(start: Deferred<unknown>): void {
     let current = start;
     let below: Deferred<unknown>[] | undefined;
-    for (;;) {
-      let next: Deferred<unknown> | undefined;
-      let link: Link | undefined;
-      while ((current.#flags & MAY_NOT_RUN) === CALLED && (link = current.#first) !== undefined) {
-        current.#first = link.next;
-        if (link.next === undefined) current.#last = undefined;
-        const { bad } = link;
-        if (bad === handOver) {
-          next = link.ok as Deferred<unknown>;
-          next.#result = current.#result;
-          next.#flags &= ~WAITING;
-          current.#result = undefined;
-          break;
+    nesting.depth++;
+    try {
+      for (;;) {
+        let next: Deferred<unknown> | undefined;
+        let link: Link | undefined;
+        while ((current.#flags & MAY_NOT_RUN) === CALLED && (link = current.#first) !== undefined) {
+          current.#first = link.next;
+          if (link.next === undefined) current.#last = undefined;
+          const { bad } = link;
+          if (bad === handOver) {
+            next = link.ok as Deferred<unknown>;
+            next.#result = current.#result;
+            next.#flags &= ~WAITING;
+            current.#result = undefined;
+            break;
+          }
+          if (bad === show) {
+            next = current.show(link.ok as Waiter);
+            if (next !== undefined) break;
+            continue;
+          }
+          const result = current.#result;
+          const fn = result instanceof Failure ? bad : (link.ok as Handler | undefined);
+          if (fn === undefined) continue;
+          current.#flags |= RUNNING;
+          let outcome: unknown;
+          try {
+            outcome = fn(result);
+          } catch (error) {
+            outcome = new Failure(error);
+          }
+          current.#result = outcome;
+          if ((typeof outcome === 'object' && outcome !== null) || typeof outcome === 'function')
+            current.adopt(outcome);
+          current.#flags &= ~RUNNING;
         }
-        if (bad === show) {
-          next = current.show(link.ok as Waiter);
-          if (next !== undefined) break;
+        if (next !== undefined) {
+          (below ??= []).push(current);
+          current = next;
           continue;
         }
-        const result = current.#result;
-        const fn = result instanceof Failure ? bad : (link.ok as Handler | undefined);
-        if (fn === undefined) continue;
-        current.#flags |= RUNNING;
-        let outcome: unknown;
-        try {
-          outcome = fn(result);
-        } catch (error) {
-          outcome = new Failure(error);
-        }
-        current.#result = outcome;
-        if ((typeof outcome === 'object' && outcome !== null) || typeof outcome === 'function')
-          current.adopt(outcome);
+        if (current.#rare !== undefined || current.#result instanceof Failure) current.rest();
+        const under = below?.pop();
+        if (under === undefined) return;
+        current = under;
         current.#flags &= ~RUNNING;
       }
-      if (next !== undefined) {
-        (below ??= []).push(current);
-        current = next;
-        continue;
-      }
-      if (current.#rare !== undefined || current.#result instanceof Failure) current.rest();
-      const under = below?.pop();
-      if (under === undefined) return;
-      current = under;
-      current.#flags &= ~RUNNING;
+    } finally {
+      // No function is called here unless it must be: the stack may be full, and the count must be kept.
+      if (--nesting.depth === 0 && nesting.late.length > 0) runLate();
     }
   }
 
@@ -342,8 +362,7 @@ export class Deferred<T> implements PromiseLike<T> {
   /** Only one that is waited for can close a ring, so the walk is rare. */
   private isWaitedForBy(other: Deferred<unknown>): boolean {
     if ((this.#flags & WAITED) === 0) return false;
-    for (let at = other.waitingOn; at !== undefined; at = at.waitingOn)
-      if (at === this) return true;
+    for (let at = other.inner; at !== undefined; at = at.inner) if (at === this) return true;
     return false;
   }
 
@@ -403,8 +422,18 @@ export class Deferred<T> implements PromiseLike<T> {
     return (this.#flags & WAITING) === 0 ? this.#result : undefined;
   }
 
-  /** The Deferred that a callback returned and that this one waits for. */
+  /**
+   * The Deferred that this one waits for: that a callback returned, that was chained to it by `chainDeferred`, or that
+   * the coroutine behind it waits for.
+   */
   get waitingOn(): Deferred<unknown> | undefined {
+    if ((this.#flags & CALLED) !== 0) return this.inner;
+    const canceller = this.#canceller;
+    const awaited = typeof canceller === 'object' ? canceller.waitingOn : undefined;
+    return awaited ?? this.#rare?.chainedTo;
+  }
+
+  private get inner(): Deferred<unknown> | undefined {
     return (this.#flags & WAITING) === 0 ? undefined : (this.#result as Deferred<unknown>);
   }
 
@@ -417,8 +446,8 @@ export class Deferred<T> implements PromiseLike<T> {
 
   toString(): string {
     const { state } = this;
+    if (this.waitingOn !== undefined) return '<Deferred waiting for another>';
     if (state === 'unfired') return '<Deferred>';
-    if (state === 'waiting') return '<Deferred waiting for another>';
     return `<Deferred current result: ${inspect(this.#result, { depth: 1 })}>`;
   }
 
@@ -440,12 +469,13 @@ export class Deferred<T> implements PromiseLike<T> {
     clock: IReactorTime,
     onTimeoutCancel?: (result: T | Failure, timeout: Seconds) => R,
   ): Deferred<T | Settled<R>> {
-    return timeOut(this, timeout, clock, onTimeoutCancel) as never;
+    const cancel = (): void => Deferred.cancelGuarded(this);
+    return timeOut(this, timeout, clock, cancel, onTimeoutCancel) as never;
   }
 
   /** Cancels it when `signal` is aborted. The signal keeps no listener once there is a result. */
   cancelOn(signal: AbortSignal): this {
-    cancelOnAbort(this, signal);
+    cancelOnAbort(this, signal, () => Deferred.cancelGuarded(this));
     return this;
   }
 
@@ -499,25 +529,18 @@ export class Deferred<T> implements PromiseLike<T> {
         },
       };
     }
-    let over = false;
     const settle = (outcome: unknown): void => {
-      if (over) return; // no promise, but something that settles more than once
-      over = true;
-      Deferred.settle(deferred, outcome);
+      if (outcome === PENDING) return;
+      const failed = aborted && outcome instanceof Failure;
+      Deferred.settle(deferred, failed ? new Failure(asCancelled(outcome.value)) : outcome);
       Deferred.run(deferred);
     };
-    try {
-      promise.then(settle, (error: unknown) => {
-        settle(new Failure(aborted ? asCancelled(error) : error));
-      });
-    } catch (error) {
-      settle(new Failure(error));
-    }
+    const follow = (outcome: unknown): void => settle(valueOf(outcome, isOwn, follow));
+    settle(valueOf(firstOf(promise, follow), isOwn, follow));
     return deferred;
   }
 
   /** For `yield*` in a coroutine: `const page = yield* getPage(url)` waits, and has the value's type. */
-
   [Symbol.iterator](): Generator<Deferred<T>, T> {
     return new Wait(this) as never;
   }
@@ -567,6 +590,11 @@ export class Deferred<T> implements PromiseLike<T> {
   static run(deferred: Deferred<unknown>): void {
     if ((deferred.#flags & MAY_NOT_RUN) === CALLED) Deferred.runChain(deferred);
   }
+}
+
+/** What the chain itself knows to wait for, or to take as it is. */
+function isOwn(thing: object): boolean {
+  return thing instanceof Deferred || thing instanceof Failure || isCoroutine(thing);
 }
 
 setDeferredClass(Deferred);

@@ -7,10 +7,7 @@ import { Deferred } from './defer.ts';
 import { FailureGroup, FirstError } from './errors.ts';
 import { Failure } from './failure.ts';
 import type { IReactorTime, Seconds } from './interfaces.ts';
-import { Logger } from './log.ts';
 import { fireInside } from './waiters.ts';
-
-const log = new Logger('plait.defer');
 
 /** What became of one of several: `[true, value]` or `[false, failure]`. */
 export type Outcome<T> = [success: true, value: T] | [success: false, failure: Failure];
@@ -116,11 +113,7 @@ export const DeferredList: new <
 function cancelAll(deferreds: readonly Deferred<unknown>[], except?: Deferred<unknown>): void {
   for (const deferred of deferreds) {
     if (deferred === except) continue;
-    try {
-      deferred.cancel();
-    } catch (error) {
-      log.failure('a canceller failed', new Failure(error));
-    }
+    Deferred.cancelGuarded(deferred);
   }
 }
 

@@ -6,18 +6,22 @@ import type { Deferred } from './defer.ts';
 import { CancelledError, TimeoutError } from './errors.ts';
 import { Failure } from './failure.ts';
 import type { IReactorTime, Seconds } from './interfaces.ts';
+import { Logger } from './log.ts';
 
-/** Cancels `deferred` in `timeout` seconds unless it has its result by then; makes that failure a TimeoutError. */
+const log = new Logger('plait.defer');
+
+/** Calls `cancel` in `timeout` seconds unless `deferred` has its result by then; makes that failure a TimeoutError. */
 export function timeOut<T>(
   deferred: Deferred<T>,
   timeout: Seconds,
   clock: IReactorTime,
+  cancel: () => void,
   onTimeoutCancel?: (result: T | Failure, timeout: Seconds) => unknown,
 ): Deferred<unknown> {
   let timedOut = false;
   const call = clock.callLater(timeout, () => {
     timedOut = true;
-    deferred.cancel();
+    cancel();
   });
   return deferred.addBoth((result: T | Failure): unknown => {
     if (call.active()) call.cancel();
@@ -34,18 +38,24 @@ export function asCancelled(error: unknown): unknown {
   return new CancelledError('the Deferred was cancelled', { cause: error });
 }
 
-/** Cancels `deferred` when `signal` is aborted; the signal keeps no listener once there is a result. */
-export function cancelOnAbort(deferred: Deferred<unknown>, signal: AbortSignal): void {
+/** Calls `cancel` when `signal` is aborted; the signal keeps no listener once `deferred` has a result. */
+export function cancelOnAbort(
+  deferred: Deferred<unknown>,
+  signal: AbortSignal,
+  cancel: () => void,
+): void {
   if (signal.aborted) {
-    deferred.cancel();
+    cancel();
     return;
   }
-  const abort = (): void => {
-    deferred.cancel();
-  };
-  signal.addEventListener('abort', abort, { once: true });
+  signal.addEventListener('abort', cancel, { once: true });
   deferred.addBoth((result) => {
-    signal.removeEventListener('abort', abort);
+    signal.removeEventListener('abort', cancel);
     return result;
   });
+}
+
+/** Logs what a canceller threw where no caller could have caught it. */
+export function noteCancellerFailed(error: unknown): void {
+  log.failure('a canceller failed', new Failure(error));
 }

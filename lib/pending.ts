@@ -64,6 +64,12 @@ export function noteCoroutine(thing: object, awaited: () => object | undefined):
   if (entry !== undefined) entry.awaited = awaited;
 }
 
+/** Where a Deferred was made, if that is known: `file:line:column`. */
+export function madeAt(thing: object): string | undefined {
+  const entry = entryOf(thing);
+  return entry === undefined ? undefined : placeOf(entry.created);
+}
+
 function entryOf(thing: object): Entry | undefined {
   const number = numbers.get(thing);
   return number === undefined ? undefined : entries.get(number);
@@ -114,13 +120,28 @@ export function pendingDeferreds(since = 0): PendingDeferred[] {
   return found;
 }
 
-/** The folder that this is in, whose frames are plait's own. */
-const OWN = decodeURIComponent(new URL('.', import.meta.url).pathname);
+/**
+ * The folder whose frames are plait's own; undefined if this has been bundled with a program, so that they cannot be told
+ * from the program's.
+ */
+export function ownFolder(): string | undefined {
+  return OWN;
+}
+
+const OWN = folderOf(import.meta.url);
+
+/** The folder of a file of plait in its place. */
+export function folderOf(url: unknown): string | undefined {
+  const [, folder] = /^file:\/\/(.*\/(?:lib|dist\/bundle)\/)[^/]*$/.exec(String(url)) ?? [];
+  return folder === undefined ? undefined : decodeURIComponent(folder);
+}
 
 /** The first place on the stack outside of plait, or else the first of all. */
 function placeOf({ stack = '' }: Error): string {
   const frames = stack.split('\n').slice(1);
-  const others = frames.filter((frame) => !frame.includes(OWN) && !frame.includes('node:'));
+  const others = frames.filter(
+    (frame) => !(OWN !== undefined && frame.includes(OWN)) && !frame.includes('node:'),
+  );
   const [frame = ''] = others.length > 0 ? others : frames;
   return /\(?(?:file:\/\/)?([^\s()]+:\d+:\d+)\)?$/.exec(frame)?.[1] ?? 'somewhere';
 }

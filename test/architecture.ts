@@ -39,7 +39,7 @@ export const FLOORS: readonly (readonly string[])[] = [
     'tls-settings',
     'unhandled',
   ],
-  ['chain', 'coroutine', 'defer', 'give-up', 'hooks', 'maybe', 'time'],
+  ['chain', 'coroutine', 'defer', 'give-up', 'hooks', 'maybe', 'thenable', 'time'],
   [
     'certificate-names',
     'certificates',
