@@ -92,14 +92,17 @@ export function showAwaits(error: Error): void {
   }
 }
 
-/** Frames that lie between the user's only because plait does. */
+/** Frames of the engine and of Node between those of plait. */
 const GLUE =
-  /^\s+at (?:Generator\.(?:next|throw|return) \(<anonymous>\)|\S*\.?runInAsyncScope \(node:async_hooks|Reflect\.apply \()/;
+  /^\s+at (?:Generator\.(?:next|throw) \(<anonymous>\)|\S*runInAsyncScope \(node:async_hooks)/;
 
 function withoutOwnFrames(stack: string): string {
   const own = ownFolder();
   if (own === undefined) return stack;
-  const lines = stack.split('\n');
-  const isOwn = (line: string): boolean => /^\s+at /.test(line) && line.includes(own);
-  return lines.filter((line) => !isOwn(line) && !GLUE.test(line)).join('\n');
+  const kept: string[] = [];
+  for (const line of stack.split('\n')) {
+    if (!/^\s+at /.test(line) || !line.includes(own)) kept.push(line);
+    else while (GLUE.test(kept.at(-1) ?? '')) kept.pop();
+  }
+  return kept.join('\n');
 }
