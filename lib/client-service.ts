@@ -32,6 +32,7 @@ import { reactor } from './reactor.ts';
 import { GRACE, Service } from './service.ts';
 import { cancelQuietly } from './shutdown.ts';
 import { checkDelay } from './time.ts';
+import { fireEach } from './waiters.ts';
 
 const log = new Logger('plait.client-service');
 
@@ -340,7 +341,7 @@ export class ClientService<P extends IProtocol = IProtocol> extends Service {
   /** How many attempts have failed since the last success. */
   #failures = 0;
   #call: IDelayedCall | undefined;
-  #waiters: Waiter<P>[] = [];
+  readonly #waiters = new Set<Waiter<P>>();
   #stops: Deferred<void>[] = [];
 
   /** @throws RangeError for a grace that is negative or not finite */
@@ -397,10 +398,9 @@ export class ClientService<P extends IProtocol = IProtocol> extends Service {
       return succeed(this.#connected);
     if (this.#state === 'stopped')
       return fail(new CancelledError('there is no connection: the service was stopped'));
-    const deferred = new Deferred<P>(() => {
-      this.#waiters = this.#waiters.filter((waiter) => waiter.deferred !== deferred);
-    });
-    this.#waiters.push({ deferred, failures: failAfterFailures });
+    const deferred = new Deferred<P>(() => this.#waiters.delete(waiter));
+    const waiter: Waiter<P> = { deferred, failures: failAfterFailures };
+    this.#waiters.add(waiter);
     return deferred;
   }
 
@@ -427,7 +427,7 @@ export class ClientService<P extends IProtocol = IProtocol> extends Service {
     const stops = this.#state === 'restarting' && input === 'ended' ? this.#stops.splice(0) : [];
     this.#state = state;
     for (const output of outputs) this.#outputs[output]();
-    for (const stop of stops) stop.callback();
+    fireEach(stops, undefined);
   }
 
   readonly #outputs: Readonly<Record<Output, () => void>> = {
@@ -437,15 +437,18 @@ export class ClientService<P extends IProtocol = IProtocol> extends Service {
     },
     tellMade: () => {
       const protocol = this.#connected as P;
-      for (const { deferred } of this.#waiters.splice(0)) deferred.callback(protocol);
+      fireEach(this.#takeWaiters(), protocol);
     },
     /** Those who wait for a connection, but not through any number of failures. */
     tellFailed: () => {
       const reason = this.#reason as Failure;
-      const waiters = this.#waiters;
-      for (const waiter of waiters) waiter.failures--;
-      this.#waiters = waiters.filter(({ failures }) => failures > 0);
-      for (const { deferred, failures } of waiters) if (failures <= 0) deferred.errback(reason);
+      const told: Deferred<P>[] = [];
+      for (const waiter of this.#waiters) {
+        if (--waiter.failures > 0) continue;
+        this.#waiters.delete(waiter);
+        told.push(waiter.deferred);
+      }
+      fireEach(told, reason);
     },
     wait: () => {
       const delay = this.#delay(++this.#failures);
@@ -459,20 +462,26 @@ export class ClientService<P extends IProtocol = IProtocol> extends Service {
       });
     },
     stopWaiting: () => {
-      this.#call?.cancel();
+      if (this.#call?.active() === true) this.#call.cancel();
       this.#call = undefined;
     },
     giveUp: () => this.#attempt?.giveUp(),
     /** It has stopped. Who is told may start it again, and what is asked for after that is another matter. */
     finish: () => {
       const stops = this.#stops.splice(0);
-      const waiters = this.#waiters.splice(0);
+      const waiters = this.#takeWaiters();
       this.#failures = 0;
-      for (const { deferred } of waiters)
-        deferred.errback(new CancelledError('there is no connection: the service was stopped'));
-      for (const stop of stops) stop.callback();
+      const why = new CancelledError('there is no connection: the service was stopped');
+      fireEach(waiters, new Failure(why));
+      fireEach(stops, undefined);
     },
   };
+
+  #takeWaiters(): Deferred<P>[] {
+    const waiters = [...this.#waiters];
+    this.#waiters.clear();
+    return waiters.map(({ deferred }) => deferred);
+  }
 
   /** A policy that fails must not be the end of the service. */
   #delay(attempts: number): Seconds {

@@ -19,6 +19,7 @@ import { Logger } from './log.ts';
 import { fail, maybeDeferred, succeed } from './maybe.ts';
 import { Factory, Protocol } from './protocol.ts';
 import { WriteGate } from './write-gate.ts';
+import { fireEach } from './waiters.ts';
 
 const log = new Logger('plait.connection');
 
@@ -303,13 +304,10 @@ export class Connection implements AsyncIterable<Buffer>, AsyncDisposable {
     this.#lost = reason;
     const inOrder = reason.check(ConnectionDone) !== undefined;
     if (inOrder) this.#ended = true;
-    for (const writer of [...this.#writers]) writer.errback(reason);
+    fireEach([...this.#writers], reason);
     this.#writers.clear();
     this.#serve();
-    for (const closer of [...this.#closers]) {
-      if (inOrder) closer.callback();
-      else closer.errback(reason);
-    }
+    fireEach([...this.#closers], inOrder ? undefined : reason);
     this.#closers.clear();
   }
 }

@@ -46,7 +46,9 @@ export class DeferredFilesystemLock extends FilesystemLock {
     const end = timeout === undefined ? Infinity : this.#clock.seconds() + timeout;
     this.#trying = true;
     let call: IDelayedCall | undefined;
-    const locked = new Deferred<void>(() => call?.cancel());
+    const locked = new Deferred<void>(() => {
+      if (call?.active() === true) call.cancel();
+    });
     const schedule = (): void => {
       const left = end - this.#clock.seconds();
       call = this.#clock.callLater(Math.max(0, Math.min(INTERVAL, left)), () => {

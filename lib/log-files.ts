@@ -16,13 +16,14 @@ import {
   writeSync,
 } from 'node:fs';
 import type { Writable } from 'node:stream';
-import { Deferred } from './defer.ts';
+import type { Deferred } from './defer.ts';
 import { explain } from './errors.ts';
 import { eventAsText, type ILogObserver, type LogEvent } from './log.ts';
 import { eventAsJSON } from './log-json.ts';
 import { succeed } from './maybe.ts';
 import { onOneLine } from './printable.ts';
 import { writeToStandardError } from './standard-error.ts';
+import { Waiters } from './waiters.ts';
 
 /** How many bytes may wait to be written. */
 const MOST_WAITING = 16 * 2 ** 20;
@@ -164,7 +165,7 @@ function nameOf(path: string | URL): string {
 
 class StreamSink implements Sink {
   readonly #stream: Writable;
-  readonly #waiters = new Set<Deferred<void>>();
+  readonly #waiters = new Waiters<void>();
   #waiting = 0;
   #closed = false;
   #broken = false;
@@ -195,8 +196,7 @@ class StreamSink implements Sink {
       if (error) this.#broken = true;
       this.#waiting -= size;
       if (this.#waiting > 0) return;
-      for (const waiter of [...this.#waiters]) waiter.callback();
-      this.#waiters.clear();
+      this.#waiters.fireAll(undefined);
     };
     try {
       this.#stream.write(text, written);
@@ -208,9 +208,7 @@ class StreamSink implements Sink {
 
   flush(): Deferred<void> {
     if (this.#waiting === 0) return succeed();
-    const flushed = new Deferred<void>(() => this.#waiters.delete(flushed));
-    this.#waiters.add(flushed);
-    return flushed;
+    return this.#waiters.wait(undefined);
   }
 
   close(): Deferred<void> {
@@ -249,7 +247,7 @@ class FileSink implements Sink {
   /** It has complained since it could last write. */
   #failing = false;
   #closing = false;
-  #waiters: Deferred<void>[] = [];
+  readonly #waiters = new Waiters<void>();
   /** Until it is tried again to write to a full FIFO. */
   #timer: NodeJS.Timeout | undefined;
   /** Since when a FIFO has taken nothing, by `Date.now()`. */
@@ -351,7 +349,7 @@ class FileSink implements Sink {
   #full(batch: Buffer): void {
     this.#rest = batch;
     this.#fullSince ??= Date.now();
-    if (this.#waiters.length > 0 && Date.now() - this.#fullSince > FULL_PATIENCE_MS) {
+    if (this.#waiters.size > 0 && Date.now() - this.#fullSince > FULL_PATIENCE_MS) {
       this.#fullSince = undefined;
       this.#failed(new Error('its reader takes nothing'));
       return;
@@ -360,7 +358,7 @@ class FileSink implements Sink {
       this.#timer = undefined;
       this.#next();
     }, SOON_MS);
-    if (this.#waiters.length === 0) this.#timer.unref();
+    if (this.#waiters.size === 0) this.#timer.unref();
   }
 
   /** What waits is dropped, and counted: the file may never be writable again. The next event tries anew. */
@@ -380,24 +378,19 @@ class FileSink implements Sink {
     this.#scheduled = false;
     unwritten.delete(this);
     if (unwritten.size === 0) process.off('exit', writeAll);
-    const waiters = this.#waiters;
-    this.#waiters = [];
     if (!this.#closing || this.#descriptor === undefined) {
-      for (const waiter of waiters) waiter.callback();
+      this.#waiters.fireAll(undefined);
       return;
     }
     closeFile(this.#descriptor, () => {
-      for (const waiter of waiters) waiter.callback();
+      this.#waiters.fireAll(undefined);
     });
     this.#descriptor = undefined;
   }
 
   flush(): Deferred<void> {
     if (!this.#scheduled) return succeed();
-    const flushed: Deferred<void> = new Deferred<void>(() => {
-      this.#waiters = this.#waiters.filter((waiter) => waiter !== flushed);
-    });
-    this.#waiters.push(flushed);
+    const flushed = this.#waiters.wait(undefined);
     this.#timer?.ref();
     return flushed;
   }

@@ -8,6 +8,7 @@ import type { IConnector, IDelayedCall, IProtocol, IReactorTime, Seconds } from 
 import { Logger } from './log.ts';
 import { ClientFactory } from './protocol.ts';
 import { reactor } from './reactor.ts';
+import { checkDelay } from './time.ts';
 
 const log = new Logger('plait.reconnecting');
 
@@ -43,18 +44,19 @@ export class ReconnectingClientFactory<P extends IProtocol = IProtocol> extends 
   /** False once `stopTrying` was called. */
   continueTrying = true;
   #delay: Seconds | undefined;
-  #retries = 0;
+  /** How often it has tried again since the last success. */
+  retries = 0;
   #connector: IConnector | undefined;
   #call: IDelayedCall | undefined;
 
-  /** The latest delay in seconds. */
+  /** The latest delay in seconds: the next one is `factor` times as long. */
   get delay(): Seconds {
     return this.#delay ?? this.initialDelay;
   }
 
-  /** How often it has tried again since the last success. */
-  get retries(): number {
-    return this.#retries;
+  /** @throws RangeError for a delay that is negative or not finite */
+  set delay(delay: Seconds) {
+    this.#delay = checkDelay(delay);
   }
 
   override startedConnecting(connector: IConnector): void {
@@ -90,8 +92,8 @@ export class ReconnectingClientFactory<P extends IProtocol = IProtocol> extends 
       return;
     }
     this.#connector = connector;
-    this.#retries++;
-    if (this.maxRetries !== null && this.#retries > this.maxRetries) {
+    this.retries++;
+    if (this.maxRetries !== null && this.retries > this.maxRetries) {
       log.warn('not connecting to {destination} again after {retries} retries', {
         destination,
         retries: this.maxRetries,
@@ -103,7 +105,7 @@ export class ReconnectingClientFactory<P extends IProtocol = IProtocol> extends 
       destination,
       delay: this.#delay,
     });
-    this.#call?.cancel();
+    if (this.#call?.active() === true) this.#call.cancel();
     this.#call = this.clock.callLater(this.#delay, () => {
       this.#call = undefined;
       // Somebody else may have been quicker.
@@ -114,7 +116,7 @@ export class ReconnectingClientFactory<P extends IProtocol = IProtocol> extends 
   /** Makes no more attempts, and gives up the one that is under way. */
   stopTrying(): void {
     this.continueTrying = false;
-    this.#call?.cancel();
+    if (this.#call?.active() === true) this.#call.cancel();
     this.#call = undefined;
     if (this.#connector?.state === 'connecting') this.#connector.stopConnecting();
   }
@@ -122,7 +124,7 @@ export class ReconnectingClientFactory<P extends IProtocol = IProtocol> extends 
   /** It was a success: the next delay is the first again, and it may try again if it had been stopped. */
   resetDelay(): void {
     this.#delay = undefined;
-    this.#retries = 0;
+    this.retries = 0;
     this.continueTrying = true;
   }
 

@@ -7,7 +7,7 @@ import { type CooperativeTask, Cooperator, type CooperatorOptions } from './coop
 import { Deferred } from './defer.ts';
 import { serverFromString } from './endpoint-strings.ts';
 import { CancelledError, CannotListenError } from './errors.ts';
-import type { Failure } from './failure.ts';
+import { Failure } from './failure.ts';
 import type {
   IDelayedCall,
   IListeningPort,
@@ -23,6 +23,7 @@ import { reactor } from './reactor.ts';
 import { cancelQuietly } from './shutdown.ts';
 import { LoopingCall } from './task.ts';
 import { checkDelay } from './time.ts';
+import { fireEach, Waiters } from './waiters.ts';
 
 const log = new Logger('plait.service');
 
@@ -49,18 +50,14 @@ const PARTS_GRACE: Seconds = 45;
  * }
  */
 export class Service implements AsyncDisposable {
+  /** By which the parent knows it, if it has one. A class may give it as a field. */
+  name: string | undefined = undefined;
   #running = false;
-  #name: string | undefined;
   #parent: MultiService | undefined;
 
   /** True from `startService` until `stopService`. */
   get running(): boolean {
     return this.#running;
-  }
-
-  /** By which the parent knows it, if it has one. */
-  get name(): string | undefined {
-    return this.#name;
   }
 
   /** The set that it belongs to. */
@@ -76,7 +73,7 @@ export class Service implements AsyncDisposable {
   setName(name: string): void {
     if (this.#parent !== undefined)
       throw new Error(`cannot name a service ${JSON.stringify(name)}: it has a parent already`);
-    this.#name = name;
+    this.name = name;
   }
 
   /**
@@ -274,7 +271,10 @@ export class TimerService<A extends unknown[] = unknown[]> extends Service {
    * number. Default: 30.
    */
   grace: Seconds | null = GRACE;
-  readonly #step: Seconds;
+  /** Seconds between calls, from the next start on. */
+  step: Seconds;
+  /** It was started, and not stopped since; a call that goes on after that still counts as running. */
+  #wanted = false;
   readonly #fn: (...args: A) => unknown;
   readonly #args: A;
   #loop: LoopingCall<[]> | undefined;
@@ -291,14 +291,15 @@ export class TimerService<A extends unknown[] = unknown[]> extends Service {
    */
   constructor(step: Seconds, fn: (...args: A) => unknown, ...args: A) {
     super();
-    this.#step = checkDelay(step, 'step');
+    this.step = checkDelay(step, 'step');
     this.#fn = fn;
     this.#args = args;
   }
 
   /** Does nothing if it runs. While a call from before it was stopped goes on, it begins when that is over. */
   override startService(): void {
-    if (this.running) return;
+    if (this.#wanted) return;
+    this.#wanted = true;
     super.startService();
     if (this.#loop === undefined) this.#begin();
   }
@@ -308,7 +309,7 @@ export class TimerService<A extends unknown[] = unknown[]> extends Service {
     loop.clock = this.clock;
     this.#loop = loop;
     loop
-      .start(this.#step)
+      .start(this.step)
       .addErrback((failure) => {
         if (this.#loop === loop) log.failure('a timer service has failed', failure);
         return undefined;
@@ -327,16 +328,18 @@ export class TimerService<A extends unknown[] = unknown[]> extends Service {
     this.#loop = this.#call = undefined;
     if (this.#deadline?.active() === true) this.#deadline.cancel();
     this.#deadline = undefined;
-    for (const stop of this.#stops.splice(0)) stop.callback();
+    // As in Twisted, it runs until its last call is over.
+    if (!this.#wanted) void super.stopService();
+    fireEach(this.#stops.splice(0), undefined);
     // Who was told may have started it again.
-    if (mayBegin && this.running && !this.#begun) this.#begin();
+    if (mayBegin && this.#wanted && !this.#begun) this.#begin();
   }
 
   /** Fires when the call that is going on is over, or its `grace` is. */
   override stopService(): Deferred<void> {
     const loop = this.#loop;
-    const stop = super.stopService();
-    if (loop === undefined) return stop;
+    this.#wanted = false;
+    if (loop === undefined) return super.stopService();
     const over = new Deferred<void>();
     this.#stops.push(over);
     if (loop.running) loop.stop();
@@ -368,7 +371,7 @@ export class StreamServerEndpointService extends Service {
   #tried = false;
   #attempt: Deferred<void> | undefined;
   #port: IListeningPort | undefined;
-  #waiters: Deferred<IListeningPort>[] = [];
+  readonly #waiters = new Waiters<IListeningPort>();
   /** How the latest attempt has failed. */
   #failure: Failure | undefined;
   /** `whenListening` was called since it began to listen. */
@@ -406,11 +409,7 @@ export class StreamServerEndpointService extends Service {
     this.#looked = true;
     if (this.#port !== undefined) return succeed(this.#port);
     if (this.#failure !== undefined) return fail(this.#failure);
-    const waiter: Deferred<IListeningPort> = new Deferred<IListeningPort>(() => {
-      this.#waiters = this.#waiters.filter((other) => other !== waiter);
-    });
-    this.#waiters.push(waiter);
-    return waiter;
+    return this.#waiters.wait(undefined);
   }
 
   /** Begins to listen: a port may need privileges. */
@@ -431,11 +430,11 @@ export class StreamServerEndpointService extends Service {
   #listen(): void {
     if (this.#tried) return;
     this.#tried = true;
-    this.#looked = this.#waiters.length > 0;
+    this.#looked = this.#waiters.size > 0;
     this.#attempt = maybeDeferred(() => this.#endpoint.listen(this.#factory)).addCallbacks(
       (port) => {
         this.#port = port;
-        for (const waiter of this.#waiters.splice(0)) waiter.callback(port);
+        this.#waiters.fireAll(port);
       },
       (failure) => {
         this.#failed(failure);
@@ -445,9 +444,9 @@ export class StreamServerEndpointService extends Service {
 
   #failed(failure: Failure): void {
     this.#failure = failure;
-    const waiters = this.#waiters.splice(0);
-    for (const waiter of waiters) waiter.errback(failure);
-    if (waiters.length > 0 || failure.check(CancelledError) !== undefined) return;
+    const isAwaited = this.#waiters.size > 0;
+    this.#waiters.fireAll(failure);
+    if (isAwaited || failure.check(CancelledError) !== undefined) return;
     const { value } = failure;
     if (!this.#endsProgram) {
       log.failure('a service could not listen', failure, 'error');
@@ -468,7 +467,7 @@ export class StreamServerEndpointService extends Service {
     this.#attempt = this.#port = undefined;
     if (attempt !== undefined) cancelQuietly(attempt);
     this.#failure = undefined;
-    for (const waiter of this.#waiters.splice(0)) waiter.errback(new CancelledError());
+    this.#waiters.fireAll(new Failure(new CancelledError()));
     return port === undefined ? stop : port.stopListening(this.#stop);
   }
 }

@@ -33,7 +33,9 @@ export function deferLater(
   fn?: (...args: unknown[]) => unknown,
   ...args: unknown[]
 ): Deferred<unknown> {
-  const deferred: Deferred<unknown> = new Deferred<unknown>(() => call.cancel());
+  const deferred: Deferred<unknown> = new Deferred<unknown>(() => {
+    if (call.active()) call.cancel();
+  });
   const call = clock.callLater(delay, () => {
     deferred.callback(undefined);
   });
@@ -55,8 +57,10 @@ export function deferLater(
 export class LoopingCall<A extends unknown[] = unknown[]> {
   /** Whose time it goes by; to be set before `start`. Default: the process's reactor. */
   clock: IReactorTime = reactor;
-  readonly #fn: (...args: A) => unknown;
-  readonly #args: A;
+  /** The function that is called. */
+  f: (...args: A) => unknown;
+  /** What it is called with. */
+  a: A;
   #running = false;
   #interval: Seconds | undefined;
   #startTime: Seconds = 0;
@@ -65,8 +69,8 @@ export class LoopingCall<A extends unknown[] = unknown[]> {
   #stopped: Deferred<this> | undefined;
 
   constructor(fn: (...args: A) => unknown, ...args: A) {
-    this.#fn = fn;
-    this.#args = args;
+    this.f = fn;
+    this.a = args;
   }
 
   /**
@@ -96,9 +100,18 @@ export class LoopingCall<A extends unknown[] = unknown[]> {
     return this.#running;
   }
 
-  /** Seconds between calls; undefined before the first `start`. */
+  /**
+   * Seconds between calls; undefined before the first `start`. It may be set, also by the function itself: it counts
+   * from when the next call is asked for, in the rhythm of the start.
+   *
+   * @throws RangeError for an interval that is negative or not finite
+   */
   get interval(): Seconds | undefined {
     return this.#interval;
+  }
+
+  set interval(interval: Seconds | undefined) {
+    this.#interval = checkDelay(interval as Seconds, 'interval');
   }
 
   /**
@@ -154,7 +167,7 @@ export class LoopingCall<A extends unknown[] = unknown[]> {
 
   #run(): void {
     this.#call = undefined;
-    maybeDeferred(this.#fn, ...this.#args).addCallbacks(
+    maybeDeferred(this.f, ...this.a).addCallbacks(
       () => {
         if (this.#running) this.#schedule();
         else this.#end(this);
@@ -174,7 +187,7 @@ export class LoopingCall<A extends unknown[] = unknown[]> {
   }
 
   #unschedule(): void {
-    this.#call?.cancel();
+    if (this.#call?.active() === true) this.#call.cancel();
     this.#call = undefined;
   }
 

@@ -59,7 +59,7 @@ export function nameOfFunction(fn: unknown): string {
   return source.length > LONGEST_SOURCE ? `${source.slice(0, LONGEST_SOURCE)}…` : source;
 }
 
-type Phases = Record<TriggerPhase, Trigger[]>;
+type Phases = Record<TriggerPhase, Set<Trigger>>;
 
 /** The triggers of all events. Each trigger runs once, and is then forgotten. */
 export class SystemEvents {
@@ -73,19 +73,17 @@ export class SystemEvents {
       );
     }
     const trigger = new Trigger(phase, eventType, call, name);
-    this.#phases(eventType)[phase].push(trigger);
+    this.#phases(eventType)[phase].add(trigger);
     return trigger;
   }
 
   /** RangeError if it has run, or was removed before. */
   remove(id: TriggerID): void {
-    const triggers = this.#events.get(id.eventType)?.[id.phase] ?? [];
-    const at = triggers.findIndex((trigger) => trigger === id);
-    if (at < 0)
+    const triggers: Set<TriggerID> | undefined = this.#events.get(id.eventType)?.[id.phase];
+    if (triggers?.delete(id) !== true)
       throw new RangeError(
         `no such trigger ${id.phase} ${id.eventType}: it has run, or was removed`,
       );
-    triggers.splice(at, 1);
   }
 
   /**
@@ -95,8 +93,7 @@ export class SystemEvents {
   fire(eventType: string, { own, wait = all, between }: Course = {}): Deferred<void> {
     const phases = this.#phases(eventType);
     const waitedFor: Awaited[] = [];
-    for (let next = phases.before.shift(); next !== undefined; next = phases.before.shift()) {
-      const trigger = next;
+    for (const trigger of taken(phases.before)) {
       const outcome = maybeDeferred(trigger.call).addErrback(logged, trigger);
       if (outcome.called && outcome.waitingOn === undefined && outcome.paused === 0) continue;
       waitedFor.push({
@@ -120,23 +117,31 @@ export class SystemEvents {
         runAll(phases.after);
         // Those that were added meanwhile, and too late, wait for the next time.
         const left = Object.values(this.#phases(eventType));
-        if (left.every((triggers) => triggers.length === 0)) this.#events.delete(eventType);
+        if (left.every((triggers) => triggers.size === 0)) this.#events.delete(eventType);
       });
   }
 
   #phases(eventType: string): Phases {
     let phases = this.#events.get(eventType);
     if (phases === undefined) {
-      phases = { before: [], during: [], after: [] };
+      phases = { before: new Set(), during: new Set(), after: new Set() };
       this.#events.set(eventType, phases);
     }
     return phases;
   }
 }
 
-function runAll(triggers: Trigger[]): void {
-  for (let trigger = triggers.shift(); trigger !== undefined; trigger = triggers.shift())
+function runAll(triggers: Set<Trigger>): void {
+  for (const trigger of taken(triggers))
     void maybeDeferred(trigger.call).addErrback(logged, trigger);
+}
+
+/** Each in turn, those too that are added meanwhile; it is forgotten before it is run. */
+function* taken(triggers: Set<Trigger>): Generator<Trigger> {
+  for (const trigger of triggers) {
+    triggers.delete(trigger);
+    yield trigger;
+  }
 }
 
 function logged(failure: Failure, trigger: Trigger): void {

@@ -9,7 +9,7 @@ export class WriteGate implements IPushProducer {
   readonly #consumer: IConsumer;
   #open = true;
   #stopped = false;
-  #waiting: (() => void)[] = [];
+  readonly #waiting = new Set<() => void>();
 
   /** Registers itself with `consumer`; nobody else can be its producer then, until `release`. */
   constructor(consumer: IConsumer) {
@@ -20,12 +20,12 @@ export class WriteGate implements IPushProducer {
   /** Calls `go` when there is room: at once if there is. Not if the transport is lost before. */
   whenOpen(go: () => void): void {
     if (this.#open) go();
-    else this.#waiting.push(go);
+    else this.#waiting.add(go);
   }
 
   /** Calls `go` no more. */
   forget(go: () => void): void {
-    this.#waiting = this.#waiting.filter((each) => each !== go);
+    this.#waiting.delete(go);
   }
 
   /** Nothing more will be written: lets the consumer end what it waits to end. */
@@ -41,11 +41,12 @@ export class WriteGate implements IPushProducer {
 
   resumeProducing(): void {
     this.#open = true;
-    for (const go of this.#waiting.splice(0)) go();
+    // Those that are forgotten meanwhile are not called, and those that come are not among them.
+    for (const go of [...this.#waiting]) if (this.#waiting.delete(go)) go();
   }
 
   stopProducing(): void {
     this.#stopped = true;
-    this.#waiting = [];
+    this.#waiting.clear();
   }
 }

@@ -17,6 +17,7 @@ import { Logger } from '../log.ts';
 import { maybeDeferred } from '../maybe.ts';
 import { cancelQuietly } from '../shutdown.ts';
 import { checkDelay } from '../time.ts';
+import { fireEach } from '../waiters.ts';
 import { notCloneable, pack, packThrown, snapshot, unpack, unpackThrown } from './crossing.ts';
 import type { AnyFunction } from './calls.ts';
 import {
@@ -374,7 +375,7 @@ export class ThreadPool {
     this.#stops = [];
     this.#dismiss();
     void Promise.all(this.#leaving).then(() => {
-      for (const stopped of stops) stopped.callback();
+      fireEach(stops, undefined);
     });
   }
 

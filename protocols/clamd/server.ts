@@ -134,7 +134,7 @@ export class FakeClamdProtocol extends Protocol {
   }
 
   #readStream(command: Command): void {
-    this.#timer?.reset(this.#settings.readTimeout);
+    if (this.#timer?.active() === true) this.#timer.reset(this.#settings.readTimeout);
     while (!this.transport.disconnecting) {
       const part = this.#reader.takePart();
       if (part === undefined) return;

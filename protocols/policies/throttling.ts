@@ -55,7 +55,7 @@ class Meter {
 
   /** Nobody is connected: no timer is kept. What is in it is not forgotten. */
   rest(): void {
-    this.#timer?.cancel();
+    if (this.#timer?.active() === true) this.#timer.cancel();
     this.#timer = undefined;
     this.full = false;
   }

@@ -93,15 +93,15 @@ export function TimeoutMixin<B extends ProtocolBase>(Base: B): B & TimeoutClass 
       if (period === null || this.#lost) {
         this.#off();
       } else {
-        if (this.#call === undefined) this.#call = this.#start(period);
-        else this.#call.reset(period);
+        if (this.#call?.active() === true) this.#call.reset(period);
+        else this.#call = this.#start(period);
         this.#timeOut = period;
       }
       return before;
     }
 
     resetTimeout(): void {
-      if (this.#timeOut !== null) this.#call?.reset(this.#timeOut);
+      if (this.#timeOut !== null && this.#call?.active() === true) this.#call.reset(this.#timeOut);
     }
 
     timeoutConnection(): HookResult {
@@ -135,7 +135,7 @@ export function TimeoutMixin<B extends ProtocolBase>(Base: B): B & TimeoutClass 
     }
 
     #off(): void {
-      this.#call?.cancel();
+      if (this.#call?.active() === true) this.#call.cancel();
       this.#call = undefined;
       this.#timeOut = null;
     }
