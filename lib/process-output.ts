@@ -3,6 +3,7 @@
  * siblings of `twisted.internet.utils`.
  */
 import { inspect } from 'node:util';
+import { unpinned } from './bytes.ts';
 import { Deferred } from './defer.ts';
 import {
   LimitExceeded,
@@ -153,7 +154,7 @@ class OutputRun extends Run<Buffer> {
   }
 
   protected override ended(): Buffer {
-    return Buffer.concat(this.#pieces);
+    return unpinned(Buffer.concat(this.#pieces));
   }
 }
 
@@ -168,7 +169,8 @@ class OutputAndValueRun extends Run<ProcessOutputAndValue> {
   protected override ended(
     reason: ProcessDone | ProcessTerminated,
   ): ProcessOutputAndValue | Failure {
-    const [out, err] = [Buffer.concat(this.#out), Buffer.concat(this.#err)];
+    const out = unpinned(Buffer.concat(this.#out));
+    const err = unpinned(Buffer.concat(this.#err));
     if (reason instanceof ProcessTerminated && reason.exitCode === null)
       return new Failure(new ProcessInterrupted(reason, out, err));
     return { out, err, code: reason.exitCode as number };

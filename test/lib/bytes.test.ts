@@ -7,6 +7,8 @@ import {
   DatagramProtocol,
   Factory,
   FileSender,
+  getProcessOutput,
+  getProcessOutputAndValue,
   isDetached,
   Protocol,
   Reactor,
@@ -122,6 +124,15 @@ t.test('FND-18: lines hold no chunk over a socket, however they arrive', async (
   await port.stopListening();
   t.equal(kept.length, 5000);
   t.ok(kept.every((line) => held(line) <= 200));
+});
+
+t.test('FND-18: what a program writes holds no pool', async (t) => {
+  const reactor = new Reactor();
+  const args = ['-c', 'printf "ten "; printf "bytes!"; printf x >&2'];
+  const { out, err } = await getProcessOutputAndValue('/bin/sh', { args, reactor });
+  t.equal(out.toString(), LINE);
+  t.ok(held(out) <= 200 && held(err) <= 200);
+  t.ok(held(await getProcessOutput('/bin/echo', { args: [LINE], reactor })) <= 200);
 });
 
 t.test('FND-18: a small body holds no block, and header values no chunk', (t) => {

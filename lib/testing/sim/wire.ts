@@ -4,6 +4,7 @@
  * answered with a reset, a reset drops what was not read.
  */
 import type { Address } from '../../address.ts';
+import { unpinned } from '../../bytes.ts';
 import type { Seconds } from '../../interfaces.ts';
 import type { Veil, Wire, WireEvents } from '../../io/io.ts';
 import type { Machine } from './machine.ts';
@@ -443,7 +444,7 @@ export class SimWire implements Wire {
     const all = pieces.map(({ data }) => data);
     const first = all[0] as Buffer;
     // Segments of one flush lie in one buffer, and what is delivered is its receiver's alone.
-    return all.length === 1 && isWhole(first) ? first : Buffer.concat(all);
+    return all.length === 1 && isWhole(first) ? first : unpinned(Buffer.concat(all));
   }
 
   #windowOpened(): void {
