@@ -57,7 +57,7 @@ export function spawnChild(target: SpawnTarget, events: SpawnEvents): SpawnedPro
     const { spawn } = process.getBuiltinModule('node:child_process');
     child = spawn(target.executable, target.args.slice(1), spawnOptions(target));
   } catch (error) {
-    return neverStarted(events, error as Error);
+    return neverStarted(events, withoutValues(error as Error));
   }
   const { pid } = child;
   if (pid === undefined) {
@@ -87,6 +87,13 @@ export function spawnChild(target: SpawnTarget, events: SpawnEvents): SpawnedPro
       child.unref();
     },
   };
+}
+
+/** Node shows the argument, or the variable of the environment, that it does not take: which may be a password. */
+function withoutValues(error: Error): Error {
+  const { code } = error as NodeJS.ErrnoException;
+  if (code?.startsWith('ERR_INVALID_ARG') !== true) return error;
+  return Object.assign(new TypeError(error.message.replace(/\.? Received .*$/s, '')), { code });
 }
 
 const NEVER: SpawnedProcess = { pid: undefined, wires: new Map(), kill() {}, unref() {} };

@@ -275,14 +275,14 @@ function signalNumber(signal: SignalID): number {
  */
 export function spawnTarget(executable: string, options: SpawnProcessOptions): SpawnTarget {
   const { args = [executable], env = {}, path, uid, gid, usePTY = false, childFDs } = options;
-  checkText('executable', executable);
+  checkText('executable', executable, true);
   if (executable === '') throw new RangeError('executable must not be empty');
   if (usePTY) throw new NotSupportedError('usePTY is not supported: Node has no pseudo-terminals');
-  if (!Array.isArray(args)) throw new TypeError(`args must be an array, not ${inspect(args)}`);
+  if (!Array.isArray(args)) throw new TypeError(`args must be an array, not ${typeof args}`);
   if (args.length === 0)
     throw new RangeError('args must not be empty: they begin with the name of the program');
   args.forEach((argument, index) => checkText(`args[${index}]`, argument));
-  if (path !== undefined) checkText('path', path);
+  if (path !== undefined) checkText('path', path, true);
   return {
     executable,
     args: [...(args as readonly string[])],
@@ -294,22 +294,30 @@ export function spawnTarget(executable: string, options: SpawnProcessOptions): S
   };
 }
 
-/** The system would see only what stands before a NUL. */
-function checkText(what: string, text: unknown): void {
+/**
+ * The system would see only what stands before a NUL. Arguments and variables are not shown: they may be passwords.
+ *
+ * @param mayBeShown true for the names of programs and folders
+ */
+function checkText(what: string, text: unknown, mayBeShown = false): void {
   if (typeof text !== 'string')
-    throw new TypeError(`${what} must be a string, not ${inspect(text, { depth: 0 })}`);
-  if (text.includes('\0'))
-    throw new RangeError(`${what} must not hold a NUL: ${inspect(text.slice(0, 300))}`);
+    throw new TypeError(`${what} must be a string, not ${text === null ? 'null' : typeof text}`);
+  if (!text.includes('\0')) return;
+  const shown = mayBeShown ? `: ${inspect(text.slice(0, 300))}` : '';
+  throw new RangeError(`${what} must not hold a NUL${shown}`);
 }
 
 function checkEnvironment(env: Readonly<Record<string, string>>): Record<string, string> {
-  if (typeof env !== 'object') throw new TypeError(`env must be an object, not ${inspect(env)}`);
+  if (typeof env !== 'object') throw new TypeError(`env must be an object, not ${typeof env}`);
   // Without a prototype, so that a name such as __proto__ is one like any other.
   const checked = Object.create(null) as Record<string, string>;
   for (const [name, value] of Object.entries(env)) {
     checkText('a name in env', name);
     if (name === '' || name.includes('='))
-      throw new RangeError(`a name in env must not be empty or hold "=": ${inspect(name)}`);
+      // What stands behind a "=" is meant as a value.
+      throw new RangeError(
+        `a name in env must not be empty or hold "=": ${inspect(name.replace(/=.*$/s, '=…'))}`,
+      );
     checkText(`env.${name}`, value);
     checked[name] = value;
   }

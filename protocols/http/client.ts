@@ -59,6 +59,11 @@ export interface RequestOptions extends RequestParts, ExchangeLimits {
   readonly followRedirect?: boolean;
   /** How many redirects may follow one another. Default: 20. */
   readonly redirectLimit?: number;
+  /**
+   * True to send a body again, or a POST, PUT or PATCH without one, where a redirect by 307 or 308 leads to another
+   * origin. From https to http that is never done. Default: false, and such a redirect is refused.
+   */
+  readonly resendBody?: boolean;
   /** Cancels the request when it is aborted. */
   readonly signal?: AbortSignal;
 }
@@ -118,6 +123,7 @@ function begin(url: string | URL, options: RequestOptions): Deferred<Response> {
     },
     contextFactory: contextFactoryOf(options),
     limits: options,
+    resendBody: options.resendBody === true,
     redirectLimit: checkedLimit('redirectLimit', options.redirectLimit, REDIRECT_LIMIT),
   };
   if (signal !== undefined && !((signal as unknown) instanceof AbortSignal)) {
@@ -137,6 +143,7 @@ interface Settings {
   readonly connection: HostnameEndpointOptions & { readonly timeout: Seconds };
   readonly contextFactory: (hostname: string, port: number) => ITLSContextFactory;
   readonly limits: ExchangeLimits;
+  readonly resendBody: boolean;
   readonly redirectLimit: number;
 }
 
@@ -163,8 +170,11 @@ function cancelled({ method, url }: Request, cause: unknown): RequestCancelled {
 const follow = inlineCallbacks(function* (first: Request, settings: Settings): Coroutine<Response> {
   let request = first;
   for (let redirects = 0; ; redirects++) {
-    const response = yield* perform(request, settings);
-    const next = redirected(request, response);
+    const current = request;
+    const followed = (head: Response): boolean =>
+      redirects < settings.redirectLimit && leadsOn(current, head, settings);
+    const response = yield* perform(request, settings, followed);
+    const next = redirected(request, response, settings.resendBody);
     if (next === undefined) return response;
     if (redirects === settings.redirectLimit) {
       throw new InfiniteRedirection(
@@ -176,12 +186,24 @@ const follow = inlineCallbacks(function* (first: Request, settings: Settings): C
   }
 });
 
+/** Whether a response is a redirect that will be followed, so that its body is not waited for. */
+function leadsOn(request: Request, response: Response, { resendBody }: Settings): boolean {
+  try {
+    return redirected(request, response, resendBody) !== undefined;
+  } catch {
+    // The error will have the whole response.
+    return false;
+  }
+}
+
 /** Sends one request, on a connection of its own. */
 const perform = inlineCallbacks(function* (
   request: Request,
   settings: Settings,
+  needsNoBody?: (head: Response) => boolean,
 ): Coroutine<Response> {
-  const exchange = new Exchange(request, settings.limits, securingOf(request, settings));
+  const securing = securingOf(request, settings);
+  const exchange = new Exchange(request, settings.limits, securing, needsNoBody);
   try {
     yield* connectProtocol(endpointFor(request, settings), exchange);
   } catch (error) {

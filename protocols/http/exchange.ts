@@ -83,6 +83,9 @@ export class Exchange extends Protocol implements IPullProducer {
   readonly #body: BodyBuffer;
   /** How long the request's body was when its length was written into the head. */
   readonly #bodyLength: number;
+  readonly #needsNoBody: (response: Response) => boolean;
+  /** The body is not wanted: the exchange is over with the head. */
+  #headOnly = false;
   /** How much of the request's body has been written. */
   #written = 0;
   /** True from the first byte of the request's body until the last one has been sent. */
@@ -93,10 +96,18 @@ export class Exchange extends Protocol implements IPullProducer {
 
   /**
    * @param securing if given, TLS is started on the connection first, by its `startTLS`
+   * @param needsNoBody asked when the head of the response is there: true to take it without its body, however long or
+   *   broken that is
    * @throws TypeError for a request that cannot be sent; RangeError for a limit that is none
    */
-  constructor(request: Request, limits: ExchangeLimits = {}, securing?: Securing) {
+  constructor(
+    request: Request,
+    limits: ExchangeLimits = {},
+    securing?: Securing,
+    needsNoBody: (response: Response) => boolean = () => false,
+  ) {
     super();
+    this.#needsNoBody = needsNoBody;
     this.#request = request;
     this.#securing = securing;
     this.#head = writeRequestHead(request);
@@ -193,12 +204,14 @@ export class Exchange extends Protocol implements IPullProducer {
     try {
       for (;;) {
         const event = this.#reader.next();
-        if (event === undefined) return;
+        if (event === undefined) break;
         this.#take(event);
         if (this.#over) return;
       }
+      if (this.#headOnly) this.#finish(this.#responseSoFar(new Headers(), true));
     } catch (error) {
-      this.#fail(this.#describe(error as Error));
+      if (this.#headOnly) this.#finish(this.#responseSoFar(new Headers(), true));
+      else this.#fail(this.#describe(error as Error));
     }
   }
 
@@ -208,12 +221,15 @@ export class Exchange extends Protocol implements IPullProducer {
         break;
       case 'head':
         this.#responseHead = event.head;
+        this.#headOnly = this.#needsNoBody(this.#responseSoFar(new Headers(), true));
+        if (this.#headOnly) break;
         if (event.framing.kind === 'length') this.#body.expect(event.framing.length);
         break;
       case 'data':
-        this.#body.add(event.data);
+        if (!this.#headOnly) this.#body.add(event.data);
         break;
       case 'end':
+        this.#headOnly = false;
         this.#finish(this.#responseSoFar(event.trailers, event.potentialDataLoss));
         break;
     }
@@ -233,8 +249,9 @@ export class Exchange extends Protocol implements IPullProducer {
 
   #finish(response: Response): void {
     this.#over = true;
-    // A server may answer before it has read all of the request, and never read the rest.
-    if (this.#sending || this.transport.bufferedBytes > 0) this.transport.abortConnection();
+    // A server may answer before it has read all of the request, and never read the rest; or not end what is not wanted.
+    if (this.#headOnly || this.#sending || this.transport.bufferedBytes > 0)
+      this.transport.abortConnection();
     else this.transport.loseConnection();
     this.response.callback(response);
   }

@@ -4,14 +4,15 @@
  *
  * ```text
  * response     = *interim head [body]                              RFC 9112 section 2.1
- * head         = "HTTP/1." ("0" | "1") SP 3DIGIT [SP phrase] CRLF *(name ":" OWS value OWS CRLF) CRLF
+ * head         = "HTTP/1." DIGIT SP 3DIGIT [SP phrase] CRLF *(name ":" OWS value OWS CRLF) CRLF
  * chunked body = *(size [";" extensions] CRLF bytes CRLF) "0" [";" extensions] CRLF *(trailer CRLF) CRLF
  * ```
  *
  * It is stricter than RFC 9112 asks for, since what two parsers read differently can be used against one of them: a
- * line ends with CR LF and nothing else, a folded line is refused, so is white space before a colon, and there is one
- * way to say how long a body is. It is lenient in one point, which harms nobody: the space behind a status code may be
- * missing where no phrase follows.
+ * line ends with CR LF and nothing else, white space before a colon is refused, and there is one way to say how long a
+ * body is. Where the RFC says how something odd must be read, it is read so: a folded line with a space for the fold, a
+ * response without a body whatever its length is said to be, HTTP/1.2 as 1.1. It is lenient in one point, which harms
+ * nobody: the space behind a status code may be missing where no phrase follows.
  *
  * Rules for editors: whatever the cut of the input, the same events and the same error come out, so an error may only
  * show bytes that a shorter input would have shown as well; every wait has a limit; and numbers are read by `DECIMAL`
@@ -216,7 +217,6 @@ function* finalHead(input: Input): Events<ResponseHead> {
     if (head.code >= 200) return head;
     if (head.code === 101)
       throw new ParseError('the server switches protocols (101) without being asked to');
-    bodyFraming('GET', head);
     if (interim >= maxInterim) {
       throw new LimitExceeded('the run of interim responses', maxInterim, 'responses');
     }
@@ -225,27 +225,62 @@ function* finalHead(input: Input): Events<ResponseHead> {
 }
 
 function* responseHead({ source, limits }: Input): Parse<ResponseHead> {
-  // What is no HTTP at all is to be seen from its first bytes: a line end may never come.
-  const start = yield* exactly(source, HTTP.length);
-  if (!start.equals(HTTP))
-    throw new ParseError(`this is no HTTP: it begins with ${quoted(start.toString('latin1'))}`);
-  const rest = yield* strictLine(source, limits.maxHeaderLine, 'the status line', HTTP.length);
-  const match = STATUS.exec(rest);
-  const [, minor, code, phrase = ''] = match ?? [];
-  if (code === undefined || !isFieldValue(phrase)) {
-    throw new ParseError(`bad status line: ${quoted(`HTTP/${rest}`)}`);
-  }
+  const { minor, code, phrase } = yield* statusLine(source, limits.maxHeaderLine);
   const headers = yield* fields(source, limits, limits.maxHeaderSize, 'header');
   return { version: minor === '0' ? '1.0' : '1.1', code: Number(code), phrase, headers };
 }
 
-const HTTP = Buffer.from('HTTP/');
+/**
+ * What a status line may be so far. A minor version above 1 is read as 1 (RFC 9110 section 2.5). Codes from 600 on are
+ * invalid, but RFC 9110 section 15 wants them to be taken as the server's error, not refused.
+ */
+const STATUS_BYTES: readonly RegExp[] = [
+  /H/,
+  /T/,
+  /T/,
+  /P/,
+  /\//,
+  /1/,
+  /\./,
+  /[0-9]/,
+  / /,
+  /[1-9]/,
+  /[0-9]/,
+  /[0-9]/,
+  /[ \r]/,
+];
+const PROTOCOL_LENGTH = 'HTTP/'.length;
 
 /**
- * What follows `HTTP/`. Codes from 600 on are invalid, but RFC 9110 section 15 wants them to be taken as the server's
- * error, not refused.
+ * Rule: the status line. It is read byte by byte: a byte with which it cannot become one is an error as soon as it
+ * arrives, since a server that speaks something else may say no more.
  */
-const STATUS = /^1\.([01]) ([1-9][0-9]{2})(?: (.*))?$/s;
+function* statusLine(
+  source: ReceiveBuffer,
+  limit: number,
+): Parse<{ minor: string; code: string; phrase: string }> {
+  let text = '';
+  for (;;) {
+    const char = (yield* exactly(source, 1)).toString('latin1');
+    if (char === '\n' && text.endsWith('\r')) break;
+    text += char;
+    if (!(STATUS_BYTES[text.length - 1] ?? PHRASE_BYTE).test(char) || text.at(-2) === '\r') {
+      if (char === '\n')
+        throw new ParseError(`the status line ends with LF alone: ${quoted(text.slice(0, -1))}`);
+      throw new ParseError(
+        text.length <= PROTOCOL_LENGTH
+          ? `this is no HTTP: it begins with ${quoted(text)}`
+          : `bad status line: ${quoted(text)}`,
+      );
+    }
+    if (text.length > limit + (char === '\r' ? 1 : 0))
+      throw new LimitExceeded('the status line', limit);
+  }
+  return { minor: text.charAt(7), code: text.slice(9, 12), phrase: text.slice(13, -1) };
+}
+
+/** A byte of a phrase, or the CR behind it. */
+const PHRASE_BYTE = /[\t\r\x20-\x7e\x80-\xff]/;
 
 /** Lines of `name: value` up to an empty one: headers, or trailers. */
 function* fields(
@@ -256,28 +291,43 @@ function* fields(
 ): Parse<Headers> {
   const headers = new Headers();
   let size = 0;
+  let lines = 0;
+  /** The field that the next line may go on with. */
+  let name: string | undefined;
+  let values: string[] = [];
   for (;;) {
     const text = yield* strictLine(source, limits.maxHeaderLine, `a ${kind} line`);
+    const folded = isBlank(text.charCodeAt(0));
+    if (!folded && name !== undefined) headers.addRawHeader(name, trimmed(values.join(' '), 0));
     if (text === '') return headers;
     size += text.length + 2;
     if (size > maxSize) throw new LimitExceeded(`the ${kind} section`, maxSize);
-    if (headers.size >= limits.maxHeaderCount) {
+    if (lines++ >= limits.maxHeaderCount) {
       throw new LimitExceeded(`the ${kind} section`, limits.maxHeaderCount, 'lines');
     }
-    addField(headers, text, kind);
+    if (!folded) {
+      [name, values] = field(text, kind);
+    } else if (name === undefined) {
+      throw new ParseError(`the first ${kind} line is folded: ${quoted(text)}`);
+    } else {
+      // A fold is read as a space (RFC 9112 section 5.2), in trailers too.
+      values.push(checkedValue(trimmed(text, 0), name, kind));
+    }
   }
 }
 
-function addField(headers: Headers, text: string, kind: 'header' | 'trailer'): void {
-  if (isBlank(text.charCodeAt(0))) throw new ParseError(`folded ${kind} line: ${quoted(text)}`);
+/** The name of a field, and its value. */
+function field(text: string, kind: 'header' | 'trailer'): [name: string, values: string[]] {
   const colon = text.indexOf(':');
   if (colon < 0) throw new ParseError(`${kind} line without a colon: ${quoted(text)}`);
   const name = text.slice(0, colon);
   if (!isToken(name)) throw new ParseError(`bad ${kind} name: ${quoted(name)}`);
-  const value = trimmed(text, colon + 1);
-  if (!isFieldValue(value))
-    throw new ParseError(`control character in ${kind} ${name}: ${quoted(value)}`);
-  headers.addRawHeader(name, value);
+  return [name, [checkedValue(trimmed(text, colon + 1), name, kind)]];
+}
+
+function checkedValue(value: string, name: string, kind: 'header' | 'trailer'): string {
+  if (isFieldValue(value)) return value;
+  throw new ParseError(`control character in ${kind} ${name}: ${quoted(value)}`);
 }
 
 /** `text` from `start` on, without spaces and tabs around it. Not `trim()`, which takes off much more. */
@@ -294,14 +344,10 @@ function isBlank(charCode: number): boolean {
 
 const LF = Buffer.from('\n');
 
-/**
- * Rule: a line without its CR LF. A LF without a CR is refused as soon as it arrives.
- *
- * @param taken how many bytes of the line have been taken already
- */
-function* strictLine(source: ReceiveBuffer, limit: number, what: string, taken = 0): Parse<string> {
+/** Rule: a line without its CR LF. A LF without a CR is refused as soon as it arrives. */
+function* strictLine(source: ReceiveBuffer, limit: number, what: string): Parse<string> {
   for (;;) {
-    const bytes = takeLine(source, limit, what, taken);
+    const bytes = takeLine(source, limit, what);
     if (bytes === undefined) {
       yield;
       continue;
@@ -313,10 +359,10 @@ function* strictLine(source: ReceiveBuffer, limit: number, what: string, taken =
 }
 
 /** The bytes before the next LF. */
-function takeLine(source: ReceiveBuffer, limit: number, what: string, taken: number) {
+function takeLine(source: ReceiveBuffer, limit: number, what: string) {
   try {
     // One more, for the CR.
-    return source.takeUntil(LF, limit - taken + 1, what);
+    return source.takeUntil(LF, limit + 1, what);
   } catch (error) {
     throw error instanceof LimitExceeded ? new LimitExceeded(what, limit) : error;
   }
@@ -335,17 +381,14 @@ const DECIMAL = /^[0-9]{1,16}$/;
  *   a length and a coding
  */
 export function bodyFraming(method: string, head: ResponseHead): Framing {
+  // Whatever such a head says of a length (RFC 9112 section 6.3, items 1 and 2).
+  if (head.code < 200 || head.code === 204 || head.code === 304 || method === 'HEAD')
+    return { kind: 'none' };
   const length = contentLength(head.headers);
   const chunked = isChunked(head);
   if (chunked && length !== undefined) {
     throw new ParseError('both Transfer-Encoding and Content-Length say how long the body is');
   }
-  if (head.code < 200 || head.code === 204) {
-    // A length of 0 says no more than the code does, and some servers send it.
-    if (chunked || (length ?? 0) > 0) throw new ParseError(`a response ${head.code} with a body`);
-    return { kind: 'none' };
-  }
-  if (method === 'HEAD' || head.code === 304) return { kind: 'none' };
   if (chunked) return { kind: 'chunked' };
   return length === undefined ? { kind: 'close' } : { kind: 'length', length };
 }
@@ -365,8 +408,10 @@ function isChunked({ version, headers }: ResponseHead): boolean {
   const values = headers.getRawHeaders('transfer-encoding');
   if (values.length === 0) return false;
   const codings = values.join(', ');
+  // Empty elements of a list are nothing (RFC 9110 section 5.6.1.2).
+  const named = codings.split(',').map((coding) => trimmed(coding, 0));
   if (version === '1.0') throw new ParseError(`Transfer-Encoding in HTTP/1.0: ${quoted(codings)}`);
-  if (asciiLowerCase(codings) !== 'chunked')
+  if (asciiLowerCase(named.filter((coding) => coding !== '').join()) !== 'chunked')
     throw new ParseError(`bad Transfer-Encoding: ${quoted(codings)}`);
   return true;
 }
@@ -392,8 +437,12 @@ function* bodyToClose(input: Input): Events {
   }
 }
 
-/** Up to 16 hexadecimal digits, and extensions, which nobody uses. */
-const CHUNK_SIZE = /^([0-9A-Fa-f]{1,16})(?:[ \t]*;(.*))?$/s;
+/** Hexadecimal digits behind any number of zeros, and extensions. */
+const CHUNK_SIZE = /^0*([0-9A-Fa-f]{1,16})(?![0-9A-Fa-f])(.*)$/s;
+
+/** Extensions of a chunk, which are dropped: names, with or without a value (RFC 9112 section 7.1.1). */
+const CHUNK_EXTENSIONS =
+  /^(?:[ \t]*;[ \t]*[!#$%&'*+.^_`|~0-9A-Za-z-]+(?:[ \t]*=[ \t]*(?:[!#$%&'*+.^_`|~0-9A-Za-z-]+|"(?:[\t \x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t \x21-\x7e\x80-\xff])*"))?)*$/;
 
 /** Makes events of the data, and returns the trailers. */
 function* chunkedBody({ source, limits }: Input): Events<Headers> {
@@ -404,13 +453,13 @@ function* chunkedBody({ source, limits }: Input): Events<Headers> {
     const text = yield* strictLine(source, limits.maxChunkLine, 'the size line of a chunk');
     const [, digits = '', extension = ''] = CHUNK_SIZE.exec(text) ?? [];
     const size = digits === '' ? NaN : Number.parseInt(digits, 16);
-    if (!Number.isSafeInteger(size) || !isFieldValue(extension)) {
-      throw new ParseError(`bad chunk size: ${quoted(text)}`);
-    }
     // Chunks of one byte with long extensions would make a large transfer of a small body.
     extensions += text.length - digits.length;
     if (extensions > limits.maxChunkExtensions) {
       throw new LimitExceeded('the sum of the chunk extensions', limits.maxChunkExtensions);
+    }
+    if (!Number.isSafeInteger(size) || !CHUNK_EXTENSIONS.test(extension)) {
+      throw new ParseError(`bad chunk size: ${quoted(text)}`);
     }
     if (size === 0) return yield* fields(source, limits, limits.maxTrailerSize, 'trailer');
     yield* bodyBytes(source, size);

@@ -4,7 +4,8 @@
  *
  * Methods change as browsers have it (RFC 9110 section 15.4): 303 makes a GET of anything but HEAD, 301 and 302 make a
  * GET of a POST, 307 and 308 repeat method and body. A URL is resolved against the one that answered. What belongs to
- * one origin (scheme, host and port) never goes to another.
+ * one origin (scheme, host and port) never goes to another; a body does if that was asked for, but never from https to
+ * http.
  */
 import { asciiLowerCase } from 'plait';
 import { RedirectRefused, RedirectWithNoLocation, quoted } from './errors.ts';
@@ -22,11 +23,16 @@ export function isRedirect(response: Response): boolean {
 /**
  * The request that a redirect asks for; undefined if the response is none.
  *
+ * @param resendBody whether a body may go to another origin
  * @throws RedirectWithNoLocation, RedirectRefused
  */
-export function redirected(request: Request, response: Response): Request | undefined {
+export function redirected(
+  request: Request,
+  response: Response,
+  resendBody: boolean,
+): Request | undefined {
   if (!isRedirect(response)) return undefined;
-  const url = locationOf(request, response);
+  const { url, refuse } = locationOf(request, response);
   const toGet =
     response.code === 303
       ? request.method !== 'HEAD'
@@ -35,6 +41,12 @@ export function redirected(request: Request, response: Response): Request | unde
   const body = toGet ? undefined : request.body;
   const headers = new Headers();
   const sameOrigin = url.origin === request.url.origin;
+  if (!sameOrigin && (body !== undefined || WITH_BODY.has(method))) {
+    if (request.url.protocol === 'https:' && url.protocol === 'http:')
+      throw refuse(`what was sent by https would be sent again without TLS by ${method}`);
+    if (!resendBody)
+      throw refuse(`${method} would be sent again to another origin, which resendBody allows`);
+  }
   for (const [name, value] of request.headers) {
     const key = asciiLowerCase(name);
     if (key === 'host' && !sameOrigin) headers.addRawHeader(name, url.host);
@@ -44,7 +56,8 @@ export function redirected(request: Request, response: Response): Request | unde
   return { method, url, headers, body };
 }
 
-function locationOf(request: Request, response: Response): URL {
+/** Where a redirect leads to, and what makes the error that it is not followed. */
+function locationOf(request: Request, response: Response) {
   const locations = response.headers.getRawHeaders('location');
   const [location] = locations;
   if (location === undefined || location === '') {
@@ -65,12 +78,21 @@ function locationOf(request: Request, response: Response): URL {
     throw refuse((error as Error).message, { cause: error });
   }
   if (url.username !== '' || url.password !== '') throw refuse('there are credentials in it');
-  return url;
+  return { url, refuse };
 }
 
-/** Bytes beyond ASCII, which servers send though they should not, as `%` and two digits: they keep their meaning. */
+/** Methods of which a body is expected, even if there is none. */
+const WITH_BODY: ReadonlySet<string> = new Set(['PATCH', 'POST', 'PUT']);
+
+/**
+ * What servers send though they should not, as browsers take it: bytes beyond ASCII as `%` and two digits, which keeps
+ * their meaning; spaces within as `%20`; tabs left out; a backslash before the query as a slash.
+ */
 function escaped(location: string): string {
-  return location.replace(/[\x80-\xff]/g, (c) => `%${c.charCodeAt(0).toString(16)}`);
+  const [, path = '', rest = ''] = /^([^?#]*)(.*)$/s.exec(location.replaceAll('\t', '')) ?? [];
+  return (path.replaceAll('\\', '/') + rest.replaceAll('\\', '%5C'))
+    .replaceAll(' ', '%20')
+    .replace(/[\x80-\xff]/g, (c) => `%${c.charCodeAt(0).toString(16)}`);
 }
 
 /**

@@ -39,7 +39,7 @@ export function makeRequest(url: string | URL, parts: RequestParts = {}): Reques
       throw new TypeError(`the URL must be a string or a URL, not ${typeof raw}`);
     const scheme = schemeOf(raw);
     if (scheme !== undefined && !isHTTP(scheme)) {
-      const problem = `the scheme ${quoted(scheme)} is not supported, only http is`;
+      const problem = `the scheme ${quoted(scheme)} is not supported, only http and https are`;
       throw new SchemeNotSupported(problem, { method, url: shown, phase: 'preparing' });
     }
     const parsed = parseURL(raw);
@@ -117,15 +117,21 @@ function checkHost(host: string): void {
   throw new TypeError(`the host ${quoted(host)} in the URL is no name and no address`);
 }
 
-/** `raw` for a message: without credentials and fragment, however malformed it is. */
+/**
+ * `raw` for a message: as it was given, but without credentials and fragment, however malformed it is. What is blamed in
+ * a message must be seen there, so it is not shown as `URL` would write it.
+ */
 export function withoutCredentials(raw: string): string {
+  // Tabs and line ends are nothing to `URL`, wherever they stand.
+  const authority = /^([\x00-\x20]*(?:[a-z][a-z0-9+.-]*:)?[\\/]{2})([^\\/?#]*)/i.exec(raw);
   const url = URL.canParse(raw) ? new URL(raw) : undefined;
-  if (url === undefined || url.host === '') {
+  if (authority === null || url === undefined || url.host === '' || /[\t\r\n]/.test(raw)) {
     // Nobody knows where credentials would stand in this, so all before the last @ is taken for some.
     return raw.replace(/^([a-z][a-z0-9+.-]*:)?.*@/is, '$1//').replace(/#.*$/s, '');
   }
-  url.username = url.password = url.hash = '';
-  return url.href;
+  const [whole, start = '', host = ''] = authority;
+  const rest = raw.slice(whole.length).replace(/#.*$/s, '');
+  return `${start}${host.slice(host.lastIndexOf('@') + 1)}${rest}`;
 }
 
 /** Takes user and password out of the URL, and makes Basic credentials of them (RFC 7617). */
@@ -217,6 +223,8 @@ function checkGiven(given: Headers, parts: RequestParts, authorization: string |
   }
   const host = given.get('host');
   if (host !== undefined && !/^[\w.[\]:%-]+$/.test(host)) {
-    throw new TypeError(`the Host ${quoted(host)} cannot be sent: it is no host`);
+    // Before an @ there may be credentials.
+    const shown = host.includes('@') ? 'header' : quoted(host);
+    throw new TypeError(`the Host ${shown} cannot be sent: it is no host`);
   }
 }

@@ -2,6 +2,7 @@
 import { inspect } from 'node:util';
 import {
   consoleObserver,
+  Deferred,
   eventAsJSON,
   eventAsText,
   eventFromJSON,
@@ -11,9 +12,11 @@ import {
   type LogEvent,
   loggerObserver,
   PlaitError,
+  ProcessProtocol,
   Reactor,
   SpawnError,
 } from 'plait';
+import { spawnChild } from '../../lib/io/node-process.ts';
 import { run } from '../child.ts';
 import t from '../fixture.ts';
 
@@ -204,4 +207,59 @@ t.test('FND-1B: what the runtime’s errors carry along is not shown', async (t)
     /input: 7/,
     'errors of other classes show what they do',
   );
+});
+
+t.test('FND-87: what a process is started with is named, not shown', async (t) => {
+  const secret = 'hunter2';
+  const reactor = new Reactor();
+  const cases: [Record<string, unknown>, string][] = [
+    [{ env: { PASSWORD: `${secret}\0` } }, 'env.PASSWORD'],
+    [{ env: { PASSWORD: [secret] } }, 'env.PASSWORD'],
+    [{ env: { [`PASSWORD=${secret}`]: 'x' } }, 'PASSWORD='],
+    [{ env: `PASSWORD=${secret}` }, 'env must be'],
+    [{ args: ['x', `--password=${secret}\0`] }, 'args[1]'],
+    [{ args: ['x', { secret }] }, 'args[1]'],
+    [{ args: `x --password=${secret}` }, 'args must be'],
+  ];
+  for (const [options, named] of cases) {
+    try {
+      reactor.spawnProcess(new ProcessProtocol(), '/bin/true', options);
+      t.fail('it was started');
+    } catch (error) {
+      const shown = inspect(error, { depth: 9, showHidden: true });
+      t.notMatch(shown, secret);
+      t.ok((error as Error).message.includes(named), (error as Error).message);
+    }
+  }
+  const ended = new Deferred<{ reason: Failure }>();
+  class Watching extends ProcessProtocol {
+    override processEnded(reason: Failure): void {
+      ended.callback({ reason });
+    }
+  }
+  const args = ['x', `--password=${secret}`];
+  reactor.spawnProcess(new Watching(), '/nowhere/at all', { args });
+  const { reason } = await ended;
+  t.ok(reason.check(SpawnError));
+  t.notMatch(reason.getTraceback() + inspect(reason.value, { depth: 9 }), secret);
+  t.notMatch(eventAsJSON(event({ failure: reason })), secret);
+});
+
+t.test('FND-87: what Node says of an argument that it refuses is without its value', (t) => {
+  const failures: Error[] = [];
+  const target = {
+    executable: '/bin/true',
+    args: ['x', 'hunter2\0'],
+    env: {},
+    path: undefined,
+    uid: undefined,
+    gid: undefined,
+    childFDs: new Map(),
+  };
+  spawnChild(target, { exited() {}, failed: (error) => void failures.push(error) });
+  setImmediate(() => {
+    t.match(failures, [{ code: 'ERR_INVALID_ARG_VALUE', message: /args\[0\].*null bytes$/ }]);
+    t.notMatch(inspect(failures, { depth: 9, showHidden: true }), 'hunter2');
+    t.end();
+  });
 });

@@ -122,7 +122,7 @@ t.test(
     reads(t, `${head}5\r\nhello\r\n6\r\n world\r\n0\r\n\r\n`, /"hello world" \| end$/);
     reads(
       t,
-      `${head}0A;name=value; "quoted"\r\n0123456789\r\n000;x\r\n\r\n`,
+      `${head}0A;name=value ; q = "a\\"; b"\r\n0123456789\r\n000;x\r\n\r\n`,
       /"0123456789" \| end$/,
     );
     reads(t, `${head}1 \t;bad-white-space\r\na\r\n0\r\n\r\n`, /"a" \| end$/);
@@ -213,7 +213,6 @@ t.test('HTC-25: status lines that are none are refused', async (t) => {
     'HTTP/1.1 ',
     'HTTP/9.9 200 OK',
     'HTTP/2.0 200 OK',
-    'HTTP/1.2 200 OK',
     'HTTP/01.1 200 OK',
     'HTTP/1.10 200 OK',
     'HTTP/1.1 200 O\0K',
@@ -239,11 +238,12 @@ t.test('HTC-25: status lines that are none are refused', async (t) => {
 t.test(
   'HTC-25: what is no HTTP is refused from its first bytes, with no line end in sight',
   async (t) => {
-    reads(t, 'SSH-2', exactly('ParseError: this is no HTTP: it begins with "SSH-2"'));
+    reads(t, 'SSH-2', exactly('ParseError: this is no HTTP: it begins with "S"'));
+    reads(t, 'HTTX', exactly('ParseError: this is no HTTP: it begins with "HTTX"'));
     reads(
       t,
       '\x15\x03\x01\x00\x02',
-      exactly('ParseError: this is no HTTP: it begins with "\\x15\\x03\\x01\\x00\\x02"'),
+      exactly('ParseError: this is no HTTP: it begins with "\\x15"'),
     );
   },
 );
@@ -270,10 +270,7 @@ t.test('a bare LF is refused as soon as it arrives, wherever it stands', async (
 
 t.test('header lines that two parsers could read differently are refused', async (t) => {
   for (const [line, problem] of [
-    [' folded: x', 'folded header line'],
-    ['X: a\r\n b', 'folded header line'],
-    ['Transfer-Encoding:\r\n chunked', 'folded header line'],
-    ['\tfolded', 'folded header line'],
+    ['X: a\r\n b\0c', 'control character in header X: "b\\x00c"'],
     ['no colon', 'header line without a colon'],
     [': no name', 'bad header name: ""'],
     ['X Y: z', 'bad header name: "X Y"'],
@@ -318,11 +315,7 @@ t.test('HTC-12: there is one way to say how long a body is', async (t) => {
     '0'.repeat(17),
     '٥',
   ]) {
-    for (const method of ['GET', 'HEAD']) {
-      bad(`Content-Length: ${value}`, /^ParseError: bad Content-Length: "/, 'HTTP/1.1 200 OK', {
-        method,
-      });
-    }
+    bad(`Content-Length: ${value}`, /^ParseError: bad Content-Length: "/);
   }
   bad('Content-Length: 5\r\nContent-Length: 0', exactly('ParseError: 2 Content-Lengths: "5, 0"'));
   bad('Content-Length: 5\r\nX: y\r\ncontent-length: 5', /^ParseError: 2 Content-Lengths: "5, 5"$/);
@@ -346,7 +339,7 @@ t.test('HTC-12: there is one way to say how long a body is', async (t) => {
     '',
     '"chunked"',
     'chun ked',
-    ', chunked',
+    ',',
   ]) {
     bad(`Transfer-Encoding: ${coding}`, /^ParseError: bad Transfer-Encoding: "/);
   }
@@ -359,14 +352,6 @@ t.test('HTC-12: there is one way to say how long a body is', async (t) => {
     /^ParseError: Transfer-Encoding in HTTP\/1\.0: "chunked"/,
     'HTTP/1.0 200 OK',
   );
-  for (const code of ['100 Continue', '103 Hints', '204 No Content']) {
-    bad('Content-Length: 5', /^ParseError: a response \d+ with a body$/, `HTTP/1.1 ${code}`);
-    bad(
-      'Transfer-Encoding: chunked',
-      /^ParseError: a response \d+ with a body$/,
-      `HTTP/1.1 ${code}`,
-    );
-  }
   t.equal(bodyFraming('GET', head('Content-Length: 9007199254740991')).kind, 'length');
 });
 
@@ -397,7 +382,6 @@ t.test('chunks that are none are refused', async (t) => {
     '1;a\rb',
     '1\u00a0',
     '20000000000000',
-    '0'.repeat(17),
     'ffffffffffffffff',
   ]) {
     reads(t, `${chunked}${size}\r\nA\r\n0\r\n\r\n`, /ParseError: bad chunk size: "/);
@@ -410,7 +394,7 @@ t.test('chunks that are none are refused', async (t) => {
   reads(t, `${chunked}5\r\nAAAAAAAAAA`, /"AAAAA" \| ParseError: a chunk of 5 bytes/);
   reads(t, `${chunked}1\r\nA\n\r0\r\n\r\n`, /"A" \| ParseError: .* by "\\x0a\\x0d"$/);
   reads(t, `${chunked}0\r\nX : y\r\n\r\n`, /ParseError: bad trailer name: "X "$/);
-  reads(t, `${chunked}0\r\n folded\r\n\r\n`, /ParseError: folded trailer line/);
+  reads(t, `${chunked}0\r\n folded\r\n\r\n`, /ParseError: the first trailer line is folded/);
 });
 
 t.test('chunks of any size, however they are cut, make up the body', async (t) => {
@@ -842,3 +826,121 @@ t.test('HTC-27: lengths that contradict, and headers given twice, are refused', 
     /Cookie: a\r\nCookie: b\r\n/,
   );
 });
+
+// ── What an RFC says how it must be read ─────────────────────────────────────────────────────────────────────────────
+
+t.test('FND-50: a response that has no body has none, whatever its headers say', async (t) => {
+  for (const lines of [
+    'Content-Length: 2',
+    'Content-Length: none',
+    'Content-Length: 2\r\nContent-Length: 3',
+    'Transfer-Encoding: chunked',
+    'Transfer-Encoding: chunked\r\nContent-Length: 2',
+    'Transfer-Encoding: gzip',
+  ]) {
+    const head = `\r\n${lines}\r\n\r\n`;
+    reads(t, `HTTP/1.1 204 No Content${head}`, /^1\.1 204 No Content none \|.* \| end$/);
+    reads(t, `HTTP/1.1 304 Not Modified${head}`, /^1\.1 304 Not Modified none \|.* \| end$/);
+    reads(t, `HTTP/1.1 200 OK${head}`, /^1\.1 200 OK none \|.* \| end$/, { method: 'HEAD' });
+    reads(
+      t,
+      `HTTP/1.1 103 Hints${head}HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi`,
+      /^103 \| 1\.1 200 OK length.* \| "hi" \| end$/,
+    );
+  }
+  const chunks = '\r\n\r\n2\r\nhi\r\n0\r\n\r\n';
+  for (const coding of [', chunked', 'Chunked,', 'CHUNKED , ,'])
+    reads(t, `HTTP/1.1 200 OK\r\nTransfer-Encoding: ${coding}${chunks}`, /"hi" \| end$/);
+});
+
+t.test('FND-51: a folded line is read with a space for the fold, in trailers too', async (t) => {
+  const ok = 'HTTP/1.1 200 OK\r\n';
+  reads(t, `${ok}X: a\r\n b\r\nY: c\r\n\r\n`, /X=a b \| Y=c$/);
+  reads(t, `${ok}X: a \r\n\t  b\r\n \r\n  c: d \r\n\r\n`, /X=a b  c: d$/);
+  reads(t, `${ok}X:\r\n \r\n\r\n`, /X=$/);
+  reads(t, `${ok}Content-Length:\r\n 2\r\n\r\nhi`, /"hi" \| end$/);
+  const chunked = `${ok}Transfer-Encoding:\r\n\tchunked\r\n\r\n`;
+  reads(t, `${chunked}2\r\nhi\r\n0\r\nX: a\r\n b\r\n\r\n`, /"hi" \| trailer X=a b \| end$/);
+  reads(t, `${ok} X: a\r\n\r\n`, /^ParseError: the first header line is folded: " X: a"$/);
+  reads(t, `${chunked}0\r\n\tX: a\r\n\r\n`, /ParseError: the first trailer line is folded/);
+  reads(t, `${ok}X: a\r\n b\r\n c\r\n\r\n`, /^LimitExceeded/, { limits: { maxHeaderCount: 2 } });
+  reads(t, `${ok}X: a\r\n b\r\n c\r\n\r\n`, /^LimitExceeded/, { limits: { maxHeaderSize: 9 } });
+});
+
+t.test('FND-52: a later minor version is read as 1.1, a later major one is refused', async (t) => {
+  for (const version of ['1.2', '1.9'])
+    reads(t, `HTTP/${version} 200 OK\r\nContent-Length: 0\r\n\r\n`, /^1\.1 200 OK/);
+  for (const version of ['2.0', '0.9', '3', '1.x', '1.11', '11.1'])
+    reads(t, `HTTP/${version} 200 OK\r\n\r\n`, /^ParseError: bad status line: /);
+});
+
+t.test('FND-53: chunk extensions are names, with tokens or quoted strings as values', async (t) => {
+  const body = (size: string) =>
+    `HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n${size}\r\nx\r\n0\r\n\r\n`;
+  for (const size of [
+    '1;a',
+    '1;a=b',
+    '1;a="b"',
+    '1;a=""',
+    '1 ; a = b\t;c',
+    '1;a="\\""',
+    '1;a="b;c=d, \xe9"',
+    `${'0'.repeat(17)}1`,
+    `${'0'.repeat(1000)}1;a`,
+  ])
+    reads(t, body(size), /"x" \| end$/);
+  for (const size of [
+    '1;',
+    '1;=b',
+    '1;a=',
+    '1;a="b',
+    '1;a=b"',
+    '1;a="b"c',
+    '1;a b',
+    '1;a;;b',
+    '1;"a"',
+    '1;a="\\"',
+    '1;a=b,c',
+    '1 ',
+    '1 a',
+    '1;a="b" "c"',
+    `1;a=${'"\\'.repeat(300)}`,
+    '1'.repeat(17),
+  ])
+    reads(t, body(size), /ParseError: bad chunk size: "/);
+});
+
+t.test(
+  'FND-56: what cannot become a status line is an error with its first wrong byte',
+  async (t) => {
+    for (const start of [
+      'x',
+      '\0',
+      ' ',
+      '\r',
+      'h',
+      'HX',
+      'HTTP 1',
+      'HTTP/2',
+      'HTTP/1,',
+      'HTTP/1.a',
+      'HTTP/1.1\t',
+      'HTTP/1.1  ',
+      'HTTP/1.1 0',
+      'HTTP/1.1 2x',
+      'HTTP/1.1 2000',
+      'HTTP/1.1 200-',
+      'HTTP/1.1 200 O\0',
+      'HTTP/1.1 200 O\x1b',
+      'HTTP/1.1 200 O\rK',
+      'HTTP/1.1 200\rK',
+    ]) {
+      reads(t, start, /^ParseError: (?:this is no HTTP|bad status line)/);
+      reads(t, `HTTP/1.1 100 Continue\r\n\r\n${start}`, /^100 \| ParseError: /);
+    }
+    reads(t, `HTTP/1.1 200 ${'x'.repeat(88)}`, /^LimitExceeded: the status line/, {
+      limits: { maxHeaderLine: 100 },
+    });
+    reads(t, 'HTTP/1.1 200 O\n', /^ParseError: the status line ends with LF alone: /);
+  },
+);

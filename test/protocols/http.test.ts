@@ -423,7 +423,7 @@ t.test('HTC-01: what cannot be sent is refused before there is a connection', as
   refused(t, 'http://a/', { method: '' }, /the method "" cannot be sent/);
   refused(t, 'http://a/', { method: 'connect' }, /CONNECT makes a tunnel/);
   refused(t, 'http://a/', { method: 'TRACE', body: 'x' }, /TRACE has no body/);
-  refused(t, 'http://a/', { headers: { Host: 'a@b' } }, /the Host "a@b" cannot be sent/);
+  refused(t, 'http://a/', { headers: { Host: 'a@b' } }, /the Host header cannot be sent/);
   refused(t, 'http://a/', { headers: { Host: '' } }, /the Host "" cannot be sent/);
   refused(
     t,
@@ -498,10 +498,7 @@ t.test(
     bad('http://user:secret@', /malformed/);
     bad('http://user:secret@a:99999/', /^GET http:\/\/a:99999\/: the URL is malformed$/);
     bad('http://user:secret@a b/', /^GET http:\/\/a b\/: there is a control character, a space/);
-    bad(
-      'http://user:sec@ret@a/x y',
-      /^GET http:\/\/a\/x%20y: there is a control character, a space/,
-    );
+    bad('http://user:sec@ret@a/x y', /^GET http:\/\/a\/x y: there is a control character, a space/);
     bad('http://user:secret\\@a/', /backslash/);
     bad('http://us%3Aer:secret@a/', /a colon in the user name/);
     bad('http://user:secret%0a@a/', /a control character in the credentials/);
@@ -912,6 +909,7 @@ t.test(
       method: 'POST',
       body: '{}',
       headers: { 'Content-Type': 'x/json' },
+      resendBody: true,
     });
     reactor.last.made().sends();
     t.match(reactor.last.sent, /Authorization: Basic dTpw\r\n/);
@@ -967,18 +965,8 @@ t.test('HTC-07: redirects to where a request must not go are not followed', asyn
   not('', RedirectWithNoLocation, /a redirect that does not say where to/);
   not('Location:\r\n', RedirectWithNoLocation, /a redirect that does not say where to/);
   not('Location: /a\r\nLocation: /a\r\n', RedirectRefused, /there are 2 Locations/);
-  not(
-    'Location: /a b\r\n',
-    RedirectRefused,
-    /was not followed: there is a control character, a space/,
-  );
-  not(
-    'Location: /a\tb\r\n',
-    RedirectRefused,
-    /was not followed: there is a control character, a space/,
-  );
-  not('Location: http:\\\\b\r\n', RedirectRefused, /was not followed/);
-  not('Location: \\\\b/\r\n', RedirectRefused, /was not followed/);
+  not('Location: http:\\b\r\n', RedirectRefused, /"http:\\b" was not followed: there is no host/);
+  not('Location: \\\\\\b/\r\n', RedirectRefused, /no host/);
   not('Location: http:b\r\n', RedirectRefused, /no host/);
   not('Location: ///b\r\n', RedirectRefused, /no host/);
   not('Location: //\r\n', RedirectRefused, /no host/);
@@ -1282,7 +1270,7 @@ t.test('bytes that are no response, or too many, fail it at once', async (t) => 
     fails('HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n', ParseError),
     'body',
   );
-  t.equal(fails(Buffer.alloc(100_000, 'HTTP/1.1'), LimitExceeded), 'headers');
+  t.equal(fails(`HTTP/1.1 200 ${'x'.repeat(100_000)}`, LimitExceeded), 'headers');
   t.equal(
     fails('HTTP/1.1 200 OK\r\nContent-Length: 11\r\n\r\n', LimitExceeded, { maxBodySize: 10 }),
     'body',
