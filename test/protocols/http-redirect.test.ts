@@ -4,12 +4,14 @@ import { type AddressInfo, createServer, type Server, type Socket } from 'node:n
 import { TimeoutError } from 'plait';
 import {
   getPage,
+  Headers,
   type PageRedirect,
   RedirectRefused,
   request,
   type RequestOptions,
   ResponseFailed,
 } from 'plait/protocols/http';
+import { redirected } from '../../protocols/http/redirect.ts';
 import t, { type Test } from '../fixture.ts';
 
 interface Peer {
@@ -200,4 +202,18 @@ t.test('FND-84: a body goes to another origin only if that was asked for', async
     t.equal(page, 200, `${method} ${code} takes no body along`);
     t.notMatch(sent[0], body);
   }
+});
+
+t.test('FND-84: from https to http no body is sent again, even if that was asked for', (t) => {
+  const url = new URL('https://a.example/');
+  const head = { version: '1.1', code: 307, phrase: '', trailers: new Headers() } as const;
+  const headers = new Headers({ Location: 'http://a.example/' });
+  const rest = { body: Buffer.alloc(0), potentialDataLoss: false, method: 'POST', url: url.href };
+  const post = { method: 'POST', url, headers: new Headers(), body: Buffer.from('secret') };
+  const response = { ...head, ...rest, headers };
+  for (const resend of [true, false])
+    t.throws(() => redirected(post, response, resend), { message: /again without TLS by POST/ });
+  const get = { ...post, method: 'GET', body: undefined };
+  t.equal(redirected(get, response, false)?.url.href, 'http://a.example/');
+  t.end();
 });
