@@ -324,7 +324,10 @@ export const MUTANTS: readonly Mutant[] = [
     file: 'lib/reconnecting.ts',
     scenario: 'services',
     changes: [
-      ['this.continueTrying = false;\n    this.#call?.cancel();', 'this.continueTrying = false;'],
+      [
+        'this.continueTrying = false;\n    if (this.#call?.active() === true) this.#call.cancel();',
+        'this.continueTrying = false;',
+      ],
     ],
   },
   {
@@ -337,7 +340,12 @@ export const MUTANTS: readonly Mutant[] = [
     name: 'who waits for a connection is told of each one',
     file: 'lib/client-service.ts',
     scenario: 'services',
-    changes: [['this.#waiters.splice(0)) deferred.callback', 'this.#waiters) deferred.callback']],
+    changes: [
+      [
+        'fireEach(this.#takeWaiters(), protocol);',
+        'for (const { deferred } of this.#waiters) deferred.callback(protocol);',
+      ],
+    ],
   },
   {
     name: 'attempts that have lost the race go on',
