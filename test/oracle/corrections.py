@@ -3,6 +3,8 @@ Corrects Twisted where plait differs from it on purpose, so that what is left mu
 name that it has in differences.ts, where its reason stands, and says when it takes effect.
 """
 
+import inspect
+
 from twisted.internet import defer, task
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
@@ -124,6 +126,41 @@ Deferred.addBoth = add_both
 
 # -- Timeouts and lists ------------------------------------------------------------------------------------------------
 
+def cancel_guarded(deferred):
+    """
+    Cancels as plait does on its own account: what a canceller throws is logged, and the Deferred whose it is fails.
+    """
+    failed = cancelled_in(deferred)
+    try:
+        deferred.cancel()
+    except Exception as error:
+        if not use("canceller-failed"):
+            raise
+        now.world.log(error)
+        if not failed.called:
+            failed._suppressAlreadyCalled = True
+            failed.errback(defer.CancelledError())
+
+
+def cancelled_in(deferred):
+    """The Deferred whose canceller is called when this one is cancelled; any of them, if they are in a ring."""
+    seen = set()
+    while id(deferred) not in seen:
+        seen.add(id(deferred))
+        status = getattr(deferred, "_status", None)
+        if deferred.called and isinstance(deferred.result, Deferred):
+            deferred = deferred.result
+        elif not deferred.called and status is not None and status.awaited is not None:
+            deferred = status.awaited
+        else:
+            break
+    return deferred
+
+
+def members(deferred_list):
+    return [] if deferred_list.called else list(deferred_list._deferredList)
+
+
 convert_uncorrected = defer._cancelledToTimedOutError
 cancel_list_uncorrected = defer.DeferredList.cancel
 
@@ -143,7 +180,11 @@ def cancel_list(self):
         return
     self._cancelling = True
     try:
-        cancel_list_uncorrected(self)
+        if now.corrected:
+            for member in members(self):
+                cancel_guarded(member)
+        else:
+            cancel_list_uncorrected(self)
     finally:
         self._cancelling = False
 
@@ -182,10 +223,7 @@ class Status(defer._CancellationStatus):
             run_callbacks(awaited)
         if self.noted:
             self.noted = False
-            try:
-                awaited.cancel()
-            except Exception as error:
-                now.world.log(error)
+            cancel_guarded(awaited)
 
     def cancel(self, outer):
         """Cancels what is waited for, by way of Twisted's code or straight."""
@@ -226,6 +264,20 @@ defer._CancellationStatus = Status
 # -- The clock ---------------------------------------------------------------------------------------------------------
 
 
+def watch(outcome):
+    """What a delayed call returns, and fails later, counts as thrown by it."""
+
+    def see(result):
+        if isinstance(result, Failure):
+            use("call-fails-later")
+            now.world.log(result.value)
+            outcome._observed = result
+        return result
+
+    if now.corrected and isinstance(outcome, Deferred):
+        add_both_uncorrected(outcome, see)
+
+
 class Clock(task.Clock):
     """Equal times are first in, first out, and a call that fails is logged."""
 
@@ -234,7 +286,13 @@ class Clock(task.Clock):
     def callLater(self, delay, fn, *args, **kwargs):
         def logged():
             try:
-                fn(*args, **kwargs)
+                if now.corrected and getattr(fn, "__name__", "") == "timeItOut":
+                    # It is addTimeout's, and calls cancel().
+                    seen = inspect.getclosurevars(fn).nonlocals
+                    seen["timedOut"][0] = True
+                    cancel_guarded(seen["self"])
+                else:
+                    watch(fn(*args, **kwargs))
             except Exception as error:
                 if not use("failed-call"):
                     raise

@@ -314,6 +314,46 @@ export const DIFFERENCES: readonly Difference[] = [
     ],
   },
   {
+    name: 'canceller-failed',
+    reason:
+      'Where it is not the program that cancels (a timeout, a DeferredList, a coroutine that was cancelled while it ran), what a canceller throws is logged and the Deferred that it belongs to fails with CancelledError, so that what waits for it ends. With Twisted it stays as it is, and what waits for it waits for ever.',
+    how: 'corrected',
+    examples: [
+      {
+        script: [
+          { step: 'new', d: 0, canceller: body(1, [], { end: 'throw', error: boom }) },
+          { step: 'list', d: 1, of: [0], options: ['consumeErrors'] },
+          { step: 'cancel', d: 1 },
+        ],
+        plait: ['= d0 none', '= d1 [[false, Failure(CancelledError)]]'],
+        twisted: [],
+      },
+    ],
+  },
+  {
+    name: 'call-fails-later',
+    reason:
+      'What a delayed call returns is watched: a Deferred that fails counts as thrown by it, and is logged there and then. With Twisted it is reported as unhandled, when it is collected.',
+    how: 'corrected',
+    examples: [
+      {
+        script: [
+          { step: 'fail', d: 0, error: boom },
+          {
+            step: 'callLater',
+            call: 0,
+            seconds: 1,
+            body: body(1, [], { end: 'deferred', d: 0 }),
+            args: [],
+          },
+          { step: 'advance', seconds: 1 },
+        ],
+        plait: ['logged Boom: no'],
+        twisted: ['unhandled Boom: no'],
+      },
+    ],
+  },
+  {
     name: 'coroutine-fired',
     reason:
       'If somebody else has fired a coroutine’s Deferred, what the coroutine comes to is dropped and AlreadyCalledError is logged. With Twisted that becomes the failure of the Deferred that it waited for last, which has done nothing wrong.',

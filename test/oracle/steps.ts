@@ -20,7 +20,7 @@ import {
 } from 'plait';
 import { runCoroutine } from './coroutines.ts';
 import type { Body, Steps } from './script.ts';
-import { type Any, classes, type Kinds, makeError, type World } from './world.ts';
+import { type Any, classes, type Kinds, makeError, type World, waitedFor } from './world.ts';
 
 // ── Steps ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -66,7 +66,7 @@ function prepared(world: World, number: number, body: Body, loop: LoopingCall): 
 }
 
 function waitsFor(deferred: Any | undefined, other: Any | undefined): boolean {
-  for (let at = deferred; at !== undefined; at = at.waitingOn) if (at === other) return true;
+  for (let at = deferred; at !== undefined; at = waitedFor(at)) if (at === other) return true;
   return false;
 }
 

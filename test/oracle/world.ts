@@ -163,7 +163,8 @@ export class World {
   }
 
   #state(deferred: Any): string {
-    const { called, waitingOn, paused } = deferred;
+    const { called, paused } = deferred;
+    const waitingOn = waitedFor(deferred);
     const text =
       waitingOn !== undefined
         ? `waits for ${this.#name(waitingOn)}`
@@ -299,8 +300,13 @@ type StepFn = (world: World, step: Step) => void;
 type EndFn = (world: World, then: unknown, given: unknown, own?: Own) => unknown;
 
 /** True if `pause` was called on it, and not merely because it waits for another. */
-export function isPaused({ paused, waitingOn }: Any): boolean {
-  return paused > (waitingOn === undefined ? 0 : 1);
+export function isPaused(deferred: Any): boolean {
+  return deferred.paused > (waitedFor(deferred) === undefined ? 0 : 1);
+}
+
+/** What it waits for with what it has been fired with; not what a coroutine behind it waits for. */
+export function waitedFor(deferred: Any): Any | undefined {
+  return deferred.called ? deferred.waitingOn : undefined;
 }
 
 function where(step: Step): string {
