@@ -22,17 +22,13 @@ import type {
 } from './interfaces.ts';
 import { Logger } from './log.ts';
 import { fail, maybeDeferred, succeed } from './maybe.ts';
-import {
-  isBufferingProtocol,
-  isHalfCloseableProtocol,
-  isHandshakeListener,
-  buildFrom,
-} from './protocol.ts';
+import { buildFrom } from './protocol.ts';
 import { reactor } from './reactor.ts';
 import { GRACE, Service } from './service.ts';
 import { cancelQuietly } from './shutdown.ts';
 import { checkDelay } from './time.ts';
 import { fireEach } from './waiters.ts';
+import { StandIn } from './wrapping.ts';
 
 const log = new Logger('plait.client-service');
 
@@ -79,49 +75,29 @@ export function backoffPolicy(options: BackoffOptions = {}): RetryPolicy {
 /** Seconds until a connection that was aborted is taken for gone, whatever its transport says. */
 const ABORTED: Seconds = 1;
 
-/** Passes everything on to a protocol, and tells when its connection is made and when it is lost. */
-class Watched implements IProtocol {
-  readonly #protocol: IProtocol;
+/** Stands in for a protocol, and tells when its connection is made and when it is lost. */
+class Watched extends StandIn {
   readonly #made: (transport: ITransport) => void;
   readonly #lost: (reason: Failure) => void;
-  declare readonly readConnectionLost?: () => HookResult;
-  declare readonly writeConnectionLost?: () => HookResult;
-  declare readonly handshakeCompleted?: () => HookResult;
-  declare readonly takeUnread?: () => Buffer;
 
   constructor(
     protocol: IProtocol,
     made: (transport: ITransport) => void,
     lost: (reason: Failure) => void,
   ) {
-    this.#protocol = protocol;
+    super(protocol);
     this.#made = made;
     this.#lost = lost;
-    if (isHandshakeListener(protocol))
-      this.handshakeCompleted = () => protocol.handshakeCompleted();
-    if (isBufferingProtocol(protocol)) this.takeUnread = () => protocol.takeUnread();
-    if (isHalfCloseableProtocol(protocol)) {
-      this.readConnectionLost = () => protocol.readConnectionLost();
-      this.writeConnectionLost = () => protocol.writeConnectionLost();
-    }
   }
 
-  makeConnection(transport: ITransport): HookResult {
+  override makeConnection(transport: ITransport): HookResult {
     this.#made(transport);
-    return this.#protocol.makeConnection(transport);
+    return super.makeConnection(transport);
   }
 
-  connectionMade(): HookResult {
-    return this.#protocol.connectionMade();
-  }
-
-  dataReceived(data: Buffer): HookResult {
-    return this.#protocol.dataReceived(data);
-  }
-
-  connectionLost(reason: Failure): HookResult {
+  override connectionLost(reason: Failure): HookResult {
     try {
-      return this.#protocol.connectionLost(reason);
+      return super.connectionLost(reason);
     } finally {
       this.#lost(reason);
     }

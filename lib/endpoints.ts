@@ -24,62 +24,36 @@ import type {
   Seconds,
   HookResult,
 } from './interfaces.ts';
-import {
-  isBufferingProtocol,
-  isHalfCloseableProtocol,
-  isHandshakeListener,
-  buildFrom,
-} from './protocol.ts';
+import { buildFrom } from './protocol.ts';
+import { StandIn } from './wrapping.ts';
 
-/** Passes everything on to the protocol it stands for, and tells when that has been made a connection. */
-class Announcer implements IProtocol {
-  readonly #protocol: IProtocol;
+/** Stands in for a protocol, and tells when that has been made a connection. */
+class Announcer extends StandIn {
   readonly #made: (error?: Error) => void;
-  declare readonly readConnectionLost?: () => HookResult;
-  declare readonly writeConnectionLost?: () => HookResult;
-  declare readonly handshakeCompleted?: () => HookResult;
-  declare readonly takeUnread?: () => Buffer;
+  /** What the protocol has thrown when it was made a connection. */
+  #failure: Failure | undefined;
 
   constructor(protocol: IProtocol, made: (error?: Error) => void) {
-    this.#protocol = protocol;
+    super(protocol);
     this.#made = made;
-    if (isHandshakeListener(protocol))
-      this.handshakeCompleted = () => protocol.handshakeCompleted();
-    if (isBufferingProtocol(protocol)) this.takeUnread = () => protocol.takeUnread();
-    if (isHalfCloseableProtocol(protocol)) {
-      this.readConnectionLost = () => protocol.readConnectionLost();
-      this.writeConnectionLost = () => protocol.writeConnectionLost();
-    }
   }
 
-  makeConnection(transport: ITransport): HookResult {
+  override makeConnection(transport: ITransport): HookResult {
     let outcome: HookResult;
     try {
-      outcome = this.#protocol.makeConnection(transport);
+      outcome = super.makeConnection(transport);
     } catch (error) {
+      this.#failure = new Failure(error);
       transport.abortConnection();
-      this.#made(new Failure(error).value);
+      this.#made(this.#failure.value);
       return undefined;
     }
     this.#made();
     return outcome;
   }
 
-  /** For messages: whom it stands for. */
-  get wrappedProtocol(): IProtocol {
-    return this.#protocol;
-  }
-
-  connectionMade(): HookResult {
-    return this.#protocol.connectionMade();
-  }
-
-  dataReceived(data: Buffer): HookResult {
-    return this.#protocol.dataReceived(data);
-  }
-
-  connectionLost(reason: Failure): HookResult {
-    return this.#protocol.connectionLost(reason);
+  override connectionLost(reason: Failure): HookResult {
+    return super.connectionLost(this.#failure ?? reason);
   }
 }
 

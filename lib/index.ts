@@ -235,10 +235,12 @@ export {
   isDrainableProtocol,
   isHalfCloseableProtocol,
   isHandshakeListener,
+  isReplaceableProtocol,
   Protocol,
   type ProtocolClass,
   ServerFactory,
 } from './protocol.ts';
+export { forwardHooks, isStandIn, StandIn, takeOver } from './wrapping.ts';
 export { DeferredLock, DeferredSemaphore } from './locks.ts';
 export { execute, fail, logError, maybeDeferred, passthru, succeed } from './maybe.ts';
 export { reactor, Reactor } from './reactor.ts';

@@ -4,7 +4,13 @@
  */
 import { type Address, PipeAddress } from './address.ts';
 import { Deferred } from './defer.ts';
-import { ConnectingCancelledError, ConnectionDone, NoProtocol, ProcessDone } from './errors.ts';
+import {
+  ConnectingCancelledError,
+  ConnectionDone,
+  ConnectionLost,
+  NoProtocol,
+  ProcessDone,
+} from './errors.ts';
 import { Failure } from './failure.ts';
 import { watchHook } from './hooks.ts';
 import type {
@@ -17,10 +23,12 @@ import type {
   IStreamClientEndpoint,
   ITransport,
   SpawnProcessOptions,
+  SwitchProtocolOptions,
 } from './interfaces.ts';
 import { Logger } from './log.ts';
 import { ProcessProtocol } from './process-protocol.ts';
-import { isHalfCloseableProtocol, buildFrom } from './protocol.ts';
+import { buildFrom, isBufferingProtocol, isHalfCloseableProtocol } from './protocol.ts';
+import { checkSwitch, takeOver } from './wrapping.ts';
 
 const log = new Logger('plait.process');
 
@@ -33,18 +41,29 @@ export interface ProcessEndpointOptions extends SpawnProcessOptions {
 /** A process, as a protocol of one connection sees it. */
 class ProcessConnection implements ITransport {
   readonly #process: IProcessTransport;
+  readonly #switch: ITransport['switchProtocol'];
   connected = true;
   disconnecting = false;
+  paused = false;
 
   readonly #hookFailed: (hook: string, failure: Failure) => void;
 
-  constructor(process: IProcessTransport, failed: (hook: string, failure: Failure) => void) {
+  constructor(
+    process: IProcessTransport,
+    switchProtocol: ITransport['switchProtocol'],
+    failed: (hook: string, failure: Failure) => void,
+  ) {
     this.#process = process;
+    this.#switch = switchProtocol;
     this.#hookFailed = failed;
   }
 
   hookFailed(hook: string, failure: Failure): void {
     this.#hookFailed(hook, failure);
+  }
+
+  switchProtocol(protocol: IProtocol, options?: SwitchProtocolOptions): void {
+    this.#switch(protocol, options);
   }
 
   write(data: Uint8Array | string): void {
@@ -90,12 +109,18 @@ class ProcessConnection implements ITransport {
   }
 
   pauseProducing(): void {
+    this.paused = true;
     this.#process.pauseProducing();
   }
 
   resumeProducing(): void {
+    this.paused = false;
+    this.resumed();
     this.#process.resumeProducing();
   }
+
+  /** For whom something waits until it is resumed. */
+  resumed(): void {}
 
   stopProducing(): void {
     this.loseConnection();
@@ -108,13 +133,17 @@ class Conversation<P extends IProtocol> extends ProcessProtocol {
   readonly #executable: string;
   readonly #logs: boolean;
   #connection: ProcessConnection | undefined;
+  /** The one that has taken over, or the first. */
+  #current: IProtocol;
+  /** What waits for the protocol that has taken over. */
+  #waiting: Buffer[] | undefined;
   /** What the protocol has thrown over data. */
   #failure: Failure | undefined;
   readonly connected: Deferred<P>;
 
   constructor(protocol: P, executable: string, errFlag: 'log' | 'drop') {
     super();
-    this.#protocol = protocol;
+    this.#protocol = this.#current = protocol;
     this.#executable = executable;
     this.#logs = errFlag === 'log';
     // There is an attempt to cancel only where the program cannot be started.
@@ -124,25 +153,60 @@ class Conversation<P extends IProtocol> extends ProcessProtocol {
   }
 
   override connectionMade(): void {
-    const connection = new ProcessConnection(this.transport, (hook, failure) => {
-      log.failure(`${hook} failed`, failure);
-      this.#failed(failure);
-    });
+    const connection = new ProcessConnection(
+      this.transport,
+      (next, options) => this.#switchProtocol(next, options),
+      (hook, failure) => {
+        log.failure(`${hook} failed`, failure);
+        this.#failed(failure);
+      },
+    );
     this.#connection = connection;
+    const { connected } = this;
+    const built = this.#protocol;
     try {
-      watchHook(this.#protocol.makeConnection(connection), 'makeConnection', connection);
+      watchHook(built.makeConnection(connection), 'makeConnection', connection);
     } catch (error) {
+      this.#failure = new Failure(error);
       connection.abortConnection();
-      this.connected.errback(new Failure(error));
+      connected.errback(this.#failure);
       return;
     }
-    this.connected.callback(this.#protocol);
+    connected.callback(built);
   }
 
-  override outReceived(data: Buffer): void {
+  #switchProtocol(next: IProtocol, { unread }: SwitchProtocolOptions = {}): void {
+    checkSwitch(next, unread);
+    const connection = this.#connection;
+    if (connection?.connected !== true)
+      throw new ConnectionLost('cannot switch the protocol: the connection is lost');
+    const before: IProtocol = this.#current;
+    const rest = unread ?? (isBufferingProtocol(before) ? before.takeUnread() : []);
+    this.#waiting = [Buffer.from(rest), ...(this.#waiting ?? [])];
+    takeOver(before, next, connection, (protocol) => (this.#current = protocol));
+    connection.resumed = () => process.nextTick(() => this.#handOver());
+    connection.resumed();
+  }
+
+  /** Gives the protocol that has taken over what waits for it, unless that has paused. */
+  #handOver(): void {
+    const waiting = this.#waiting;
+    while (waiting !== undefined && this.#waiting === waiting) {
+      if (this.#connection?.paused === true) return;
+      const piece = waiting.shift();
+      if (piece === undefined) this.#waiting = undefined;
+      else if (piece.length > 0) this.outReceived(piece, true);
+    }
+  }
+
+  override outReceived(data: Buffer, waited = false): void {
     if (this.#connection?.disconnecting === true) return;
+    if (!waited && this.#waiting !== undefined) {
+      this.#waiting.push(data);
+      return;
+    }
     try {
-      watchHook(this.#protocol.dataReceived(data), 'dataReceived', this.#connection);
+      watchHook(this.#current.dataReceived(data), 'dataReceived', this.#connection);
     } catch (error) {
       this.#failed(new Failure(error));
       throw error;
@@ -163,14 +227,15 @@ class Conversation<P extends IProtocol> extends ProcessProtocol {
 
   override inConnectionLost(): void {
     if (this.#connection?.disconnecting === true) return;
-    if (isHalfCloseableProtocol(this.#protocol))
-      watchHook(this.#protocol.writeConnectionLost(), 'writeConnectionLost', this.#connection);
+    if (isHalfCloseableProtocol(this.#current))
+      watchHook(this.#current.writeConnectionLost(), 'writeConnectionLost', this.#connection);
   }
 
   override outConnectionLost(): void {
     if (this.#connection?.disconnecting === true) return;
-    if (isHalfCloseableProtocol(this.#protocol))
-      watchHook(this.#protocol.readConnectionLost(), 'readConnectionLost', this.#connection);
+    this.#handOver();
+    if (isHalfCloseableProtocol(this.#current))
+      watchHook(this.#current.readConnectionLost(), 'readConnectionLost', this.#connection);
   }
 
   override processEnded(reason: Failure): void {
@@ -182,7 +247,8 @@ class Conversation<P extends IProtocol> extends ProcessProtocol {
     connection.connected = false;
     const done = reason.check(ProcessDone) !== undefined;
     const clean = done ? new Failure(new ConnectionDone()) : reason;
-    watchHook(this.#protocol.connectionLost(this.#failure ?? clean), 'connectionLost', connection);
+    this.#handOver();
+    watchHook(this.#current.connectionLost(this.#failure ?? clean), 'connectionLost', connection);
   }
 }
 

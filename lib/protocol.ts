@@ -17,6 +17,7 @@ import type {
   IHandshakeListener,
   IProtocol,
   IProtocolFactory,
+  IReplaceableProtocol,
   ITransport,
 } from './interfaces.ts';
 import { Logger } from './log.ts';
@@ -118,6 +119,11 @@ function isPending(built: object): boolean {
     return true;
   }
   return isCoroutine(built);
+}
+
+/** True if `protocol` wants to know when another one takes over its connection. */
+export function isReplaceableProtocol(protocol: object): protocol is IReplaceableProtocol {
+  return typeof (protocol as Partial<IReplaceableProtocol>).protocolReplaced === 'function';
 }
 
 /** A class of protocols that is constructed without arguments. */

@@ -17,6 +17,7 @@ import type {
   IStreamServerEndpoint,
   ITransport,
   StandardIOOptions,
+  SwitchProtocolOptions,
 } from './interfaces.ts';
 import { fail, succeed } from './maybe.ts';
 import { buildFrom } from './protocol.ts';
@@ -68,6 +69,10 @@ export class StandardIO implements ITransport {
 
   loseWriteConnection(): void {
     this.#transport.loseWriteConnection();
+  }
+
+  switchProtocol(protocol: IProtocol, options?: SwitchProtocolOptions): void {
+    this.#transport.switchProtocol(protocol, options);
   }
 
   getHost(): Address {

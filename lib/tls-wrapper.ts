@@ -10,6 +10,7 @@ import type {
   HandshakeOptions,
   IClientFactory,
   IConnector,
+  IDrainableProtocol,
   IHalfCloseableProtocol,
   IProtocol,
   IProtocolFactory,
@@ -149,7 +150,7 @@ class TransportWire implements Wire, IPushProducer {
 
 /** What stands between a transport and the protocol that is to be secured. Twisted: `TLSMemoryBIOProtocol`. */
 export class TLSMemoryBIOProtocol<P extends IProtocol = IProtocol>
-  implements IProtocol, IHalfCloseableProtocol
+  implements IProtocol, IHalfCloseableProtocol, IDrainableProtocol
 {
   /** The protocol that is secured. */
   readonly wrappedProtocol: P;
@@ -157,6 +158,7 @@ export class TLSMemoryBIOProtocol<P extends IProtocol = IProtocol>
   readonly #side: 'client' | 'server';
   readonly #securing: Securing;
   #wire: TransportWire | undefined;
+  #stream: Stream | undefined;
 
   /** For {@link TLSMemoryBIOFactory}, which builds these. */
   constructor(
@@ -176,8 +178,8 @@ export class TLSMemoryBIOProtocol<P extends IProtocol = IProtocol>
     // What is made for a reactor keeps that reactor's time.
     const home = homeOn(this.#clock ?? Stream.timeOf(transport) ?? reactor);
     this.#wire = new TransportWire(transport, home);
-    const stream = new Stream(home, this.#wire, undefined, this.#side);
-    stream.begin(this.wrappedProtocol, this.#securing);
+    this.#stream = new Stream(home, this.#wire, undefined, this.#side);
+    this.#stream.begin(this.wrappedProtocol, this.#securing);
   }
 
   /** Not used: the protocol has its own. */
@@ -193,6 +195,11 @@ export class TLSMemoryBIOProtocol<P extends IProtocol = IProtocol>
 
   writeConnectionLost(): void {
     this.#wire?.writeEnded();
+  }
+
+  /** As the port that stops tells its own connections. */
+  connectionDraining(): void {
+    this.#stream?.drain();
   }
 
   connectionLost(reason: Failure): void {

@@ -64,6 +64,7 @@ export const FLOORS: readonly (readonly string[])[] = [
     'trust',
     'verify-peer',
     'waiters',
+    'wrapping',
   ],
   ['io/', 'resolver', 'transport/'],
   ['reactor', 'reactor-base'],

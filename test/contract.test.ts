@@ -9,6 +9,7 @@ import { KINDS } from './contract/kinds.ts';
 import * as listening from './contract/listening.ts';
 import * as producing from './contract/producing.ts';
 import * as securing from './contract/securing.ts';
+import * as switching from './contract/switching.ts';
 import { TLS } from './contract/tls-kind.ts';
 import t from './fixture.ts';
 
@@ -20,5 +21,6 @@ const only = process.env['PLAIT_KINDS']?.split(',');
 for (const kind of [...KINDS, TLS]) {
   if (only?.includes(kind.name) === false) continue;
   const births = kind.unborn === true ? [] : [listening, connecting, securing];
-  for (const { contract } of [connection, closing, producing, chance, ...births]) contract(t, kind);
+  for (const { contract } of [connection, closing, producing, switching, chance, ...births])
+    contract(t, kind);
 }

@@ -73,6 +73,17 @@ export interface ITransport extends IConsumer, IPushProducer, HookOwner {
   abortConnection(): void;
   /** Sends what is written and then tells the peer that no more will come; reading goes on. */
   loseWriteConnection(): void;
+  /**
+   * Makes `protocol` that of this connection: after an upgrade, a CONNECT, a greeting of SOCKS. The one before is told
+   * by `protocolReplaced` if it has that, and hears of nothing any more; what stands between the two of them and the
+   * transport (endpoints, services, policies) stays. `protocol.makeConnection` is called at once. In a later turn it is
+   * given what was left unread, and then what comes; if the connection is paused, not before it is resumed. The end of
+   * the peer, if that came before, is told behind it. A producer stays registered.
+   *
+   * Throws TypeError for what is no protocol or no bytes, and ConnectionLost once the connection is gone; nothing has
+   * happened then.
+   */
+  switchProtocol(protocol: IProtocol, options?: SwitchProtocolOptions): void;
   /** The address of this end; still known when the connection is gone. */
   getHost(): Address;
   /** The address of the other end; still known when the connection is gone. */
@@ -83,6 +94,15 @@ export interface ITransport extends IConsumer, IPushProducer, HookOwner {
   readonly disconnecting: boolean;
   /** How many written bytes have not yet been handed to the operating system. */
   readonly bufferedBytes: number;
+}
+
+/** Options of `switchProtocol`. */
+export interface SwitchProtocolOptions {
+  /**
+   * What the protocol before was given and has not dealt with: it is given to the new one, first. Default: what its
+   * `takeUnread` gives back, if it has that.
+   */
+  readonly unread?: Uint8Array | undefined;
 }
 
 /** What only TCP connections can be told. */
@@ -157,6 +177,18 @@ export interface IHandshakeListener {
 export interface IBufferingProtocol {
   /** Gives back what was delivered and has not been dealt with, and forgets it. */
   takeUnread(): Buffer;
+}
+
+/** A protocol that wants to know when another one takes over its connection. */
+export interface IReplaceableProtocol {
+  /** This is the last that it hears: it lets go of its timers. */
+  protocolReplaced(): HookResult;
+}
+
+/** A protocol that stands in for another one, and lets that be replaced. */
+export interface IProtocolStandIn {
+  /** From now on stands in for `protocol`, and makes its connection. */
+  replaceProtocol(protocol: IProtocol, transport: ITransport): HookResult;
 }
 
 /** Builds protocols for incoming connections. */

@@ -4,7 +4,7 @@
 import type { X509Certificate } from 'node:crypto';
 import { type Address, IPv4Address } from '../address.ts';
 import { isDetached } from '../bytes.ts';
-import { ConnectionDone, SSLError } from '../errors.ts';
+import { ConnectionDone, ConnectionLost, SSLError } from '../errors.ts';
 import { Failure } from '../failure.ts';
 import { watchHook } from '../hooks.ts';
 import type {
@@ -13,8 +13,10 @@ import type {
   IPushProducer,
   ITLSTransport,
   StartTLSOptions,
+  SwitchProtocolOptions,
 } from '../interfaces.ts';
 import type { ITLSContextFactory } from '../tls-settings.ts';
+import { checkSwitch } from '../wrapping.ts';
 
 /** Options of {@link StringTransport}. */
 export interface StringTransportOptions {
@@ -32,6 +34,12 @@ export interface StartedTLS {
   readonly options: StartTLSOptions;
   /** How many bytes had been written before: those go out in the clear. */
   readonly written: number;
+}
+
+/** A call of `switchProtocol`. */
+export interface SwitchedProtocol {
+  readonly protocol: IProtocol;
+  readonly unread: Buffer;
 }
 
 /** Whether the protocol lets the transport produce: deliver data. */
@@ -62,6 +70,8 @@ export class StringTransport implements ITLSTransport {
   streaming: boolean | undefined;
   /** Each call of `startTLS`. No handshake comes of it. */
   readonly startedTLS: StartedTLS[] = [];
+  /** Each call of `switchProtocol`. */
+  readonly switched: SwitchedProtocol[] = [];
   /** What `getPeerCertificate` returns: set it when the handshake is to be done. */
   peerCertificate: X509Certificate | undefined;
   /** Set it when the handshake is to be done. */
@@ -168,6 +178,21 @@ export class StringTransport implements ITLSTransport {
     this.startedTLS.push({ contextFactory, options, written: this.#writtenBytes });
   }
 
+  /**
+   * Notes it, makes the protocol's connection, and gives it `unread` there and then, since there is no later turn. The
+   * protocol before is not known here: its `takeUnread` is not called, nor its `protocolReplaced`. What comes next, the
+   * test hands to the new one. Throws as a real transport does.
+   */
+  switchProtocol(protocol: IProtocol, { unread }: SwitchProtocolOptions = {}): void {
+    checkSwitch(protocol, unread);
+    if (!this.connected)
+      throw new ConnectionLost('cannot switch the protocol: the connection is lost');
+    const rest = Buffer.from(unread ?? []);
+    this.switched.push({ protocol, unread: rest });
+    protocol.makeConnection(this);
+    if (rest.length > 0) protocol.dataReceived(rest);
+  }
+
   getPeerCertificate(): X509Certificate | undefined {
     return this.peerCertificate;
   }
@@ -201,6 +226,11 @@ function checkBytes(method: string, data: unknown): void {
 export class StringTransportWithDisconnection extends StringTransport {
   /** The protocol to tell. */
   declare protocol: IProtocol;
+
+  override switchProtocol(protocol: IProtocol, options?: SwitchProtocolOptions): void {
+    this.protocol = protocol;
+    super.switchProtocol(protocol, options);
+  }
 
   override loseConnection(): void {
     if (!this.connected) return;

@@ -103,6 +103,11 @@ export class Feed {
     });
   }
 
+  /** A close is asked for anew: what was owed to the one before is not waited for. As with Twisted. */
+  forgive(): void {
+    this.#owing = false;
+  }
+
   #calmDown(): void {
     if (this.#patience?.active() === true) this.#patience.cancel();
     this.#patience = undefined;

@@ -49,6 +49,8 @@ export class Process implements IProcessTransport, Closable {
   /** How it ended; undefined as long as it has not. */
   #reason: Failure | undefined;
   #over = false;
+  /** What `connectionMade` has thrown. */
+  #unmadeBy: Failure | undefined;
 
   constructor(home: Home, io: IO, target: SpawnTarget, protocol: IProcessProtocol) {
     if (io.spawn === undefined)
@@ -75,7 +77,23 @@ export class Process implements IProcessTransport, Closable {
       this.#pipes.set(fd, pipe);
       pipe.begin(this.#pipeProtocol(fd));
     }
-    this.#guarded('makeConnection', () => protocol.makeConnection(this));
+    try {
+      protocol.makeConnection(this);
+    } catch (error) {
+      this.#unmade(new Failure(error));
+    }
+  }
+
+  /** Its protocol has failed in `connectionMade`: what nobody listens to is killed, and that is the reason given. */
+  #unmade(reason: Failure): void {
+    log.failure('makeConnection failed', reason);
+    this.#unmadeBy = reason;
+    this.loseConnection();
+    try {
+      this.#process.kill(constants.signals.SIGKILL);
+    } catch {
+      // It has ended by itself.
+    }
   }
 
   get kind(): OpenKind {
@@ -127,7 +145,8 @@ export class Process implements IProcessTransport, Closable {
     if (reason === undefined || this.#over || this.#pipes.size > 0) return;
     this.#over = true;
     this.#home.closed(this);
-    this.#guarded('processEnded', () => this.#protocol.processEnded(reason));
+    const why = this.#unmadeBy ?? reason;
+    this.#guarded('processEnded', () => this.#protocol.processEnded(why));
   }
 
   /** The reactor stops: the pipes are closed. The process goes on as it likes, and is no reason for ours to go on. */

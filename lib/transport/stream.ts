@@ -14,14 +14,7 @@ import type { X509Certificate } from 'node:crypto';
 import { inspect } from 'node:util';
 import type { Address } from '../address.ts';
 import { isDetached } from '../bytes.ts';
-import {
-  ConnectionAborted,
-  ConnectionDone,
-  ConnectionLost,
-  explain,
-  PlaitError,
-  SSLError,
-} from '../errors.ts';
+import { ConnectionLost, SSLError } from '../errors.ts';
 import { Failure } from '../failure.ts';
 import type {
   HookOwner,
@@ -31,6 +24,7 @@ import type {
   IReactorTime,
   ITLSTransport,
   StartTLSOptions,
+  SwitchProtocolOptions,
 } from '../interfaces.ts';
 import type { Wire, WireEvents } from '../io/io.ts';
 import { watchHook } from '../hooks.ts';
@@ -44,28 +38,15 @@ import {
   isHandshakeListener,
 } from '../protocol.ts';
 import type { ITLSContextFactory } from '../tls-settings.ts';
+import { checkSwitch, takeOver } from '../wrapping.ts';
 import { type Fed, Feed } from './feed.ts';
 import type { Closable, Home } from './home.ts';
+import { whyLost } from './reasons.ts';
 import { secure, type Securing } from './tls.ts';
 
 const log = new Logger('plait.transport');
 
 const NOTHING = Buffer.alloc(0);
-
-/**
- * Makes an error without a stack. Why a connection has ended does not lie there, but in a turn of the loop; and to look
- * costs as much as all else that is done about the end.
- */
-function withoutStack<E extends Error>(make: () => E): E {
-  const { stackTraceLimit } = Error;
-  // Where the intrinsics are frozen this does nothing; an assignment would throw.
-  Reflect.set(Error, 'stackTraceLimit', 0);
-  try {
-    return make();
-  } finally {
-    Reflect.set(Error, 'stackTraceLimit', stackTraceLimit);
-  }
-}
 
 /** One end of a connection. */
 export class Stream implements ITLSTransport, WireEvents, Closable, Fed, HookOwner {
@@ -91,6 +72,10 @@ export class Stream implements ITLSTransport, WireEvents, Closable, Fed, HookOwn
   #writing: 'open' | 'ending' | 'ended' = 'open';
   /** The producer that is registered. */
   #feed: Feed | undefined;
+  /** A hook has failed, and that will be the reason for which the connection ends. */
+  #doom: Failure | undefined;
+  /** What waits for the protocol that has taken over. */
+  #handover: { readonly data: Buffer[]; ended: boolean } | undefined;
   #paused = false;
   /** The peer's end has been delivered. */
   #peerEnded = false;
@@ -115,7 +100,7 @@ export class Stream implements ITLSTransport, WireEvents, Closable, Fed, HookOwn
 
   /**
    * Begins to deliver to `protocol`, and tells it that the connection is made. What that throws is logged, and the
-   * connection stays open, as with Twisted.
+   * reason for which the connection ends: there is nobody to talk to.
    *
    * @param securing makes it a TLS connection from the first byte on
    */
@@ -132,7 +117,7 @@ export class Stream implements ITLSTransport, WireEvents, Closable, Fed, HookOwn
           : slow.timeMethod(protocol, 'connectionMade', () => protocol.makeConnection(this));
       watchHook(outcome, 'makeConnection', this);
     } catch (error) {
-      log.failure('makeConnection failed', new Failure(error));
+      this.hookFailed('makeConnection', new Failure(error));
     }
   }
 
@@ -161,14 +146,28 @@ export class Stream implements ITLSTransport, WireEvents, Closable, Fed, HookOwn
   }
 
   wireClosed(error?: Error): void {
-    if (this.#lowestTLS === undefined) this.#lose(new Failure(this.#whyClosed(error)));
+    if (this.#lowestTLS === undefined) this.#closed(error);
     else this.#lowestTLS.wireClosed(error);
+  }
+
+  #closed(error: Error | undefined): void {
+    // What came before the end is delivered before it.
+    this.#handOver();
+    this.#lose(new Failure(whyLost(this.#wire.peer, error, this.#aborting)));
   }
 
   #deliver(data: Buffer): void {
     if (this.#disconnecting || this.#protocol === undefined) return;
+    if (this.#handover !== undefined) {
+      this.#handover.data.push(data);
+      return;
+    }
+    this.#deliverTo(this.#protocol, data);
+  }
+
+  #deliverTo(protocol: IProtocol | undefined, data: Buffer): void {
     try {
-      watchHook(this.#protocol.dataReceived(data), 'dataReceived', this);
+      if (protocol !== undefined) watchHook(protocol.dataReceived(data), 'dataReceived', this);
     } catch (error) {
       this.#failed('dataReceived', error);
     }
@@ -176,10 +175,14 @@ export class Stream implements ITLSTransport, WireEvents, Closable, Fed, HookOwn
 
   #deliverEnd(): void {
     this.#peerEnded = true;
+    if (this.#handover !== undefined) {
+      this.#handover.ended = true;
+      return;
+    }
     const protocol = this.#protocol;
     if (this.#disconnecting || protocol === undefined) return;
     if (!isHalfCloseableProtocol(protocol)) {
-      this.#lose(new Failure(withoutStack(() => new ConnectionDone())));
+      this.#lose(new Failure(whyLost(this.#wire.peer, undefined, false)));
       return;
     }
     try {
@@ -192,14 +195,6 @@ export class Stream implements ITLSTransport, WireEvents, Closable, Fed, HookOwn
   #drained(): void {
     if (this.#feed === undefined) this.finishIfSent();
     else if (!this.#aborting) this.#feed.drained();
-  }
-
-  #whyClosed(error: Error | undefined): Error {
-    if (this.#aborting) return withoutStack(() => new ConnectionAborted());
-    if (error === undefined) return withoutStack(() => new ConnectionDone());
-    if (error instanceof PlaitError) return error;
-    const message = `connection to ${this.#wire.peer} was lost: ${explain(error)}`;
-    return new ConnectionLost(message, { cause: error });
   }
 
   /** The reactor stops, or the peer could not be trusted: it ends now. */
@@ -259,6 +254,7 @@ export class Stream implements ITLSTransport, WireEvents, Closable, Fed, HookOwn
       return;
     }
     this.#disconnecting = true;
+    this.#feed?.forgive();
     this.#wire.discard();
     this.#finishSoon();
   }
@@ -293,8 +289,9 @@ export class Stream implements ITLSTransport, WireEvents, Closable, Fed, HookOwn
   }
 
   loseWriteConnection(): void {
-    if (!this.#connected || this.#disconnecting || this.#writing !== 'open') return;
-    this.#writing = 'ending';
+    if (!this.#connected || this.#writing !== 'open') return;
+    this.#feed?.forgive();
+    if (!this.#disconnecting) this.#writing = 'ending';
     this.#finishSoon();
   }
 
@@ -330,6 +327,20 @@ export class Stream implements ITLSTransport, WireEvents, Closable, Fed, HookOwn
     }
   }
 
+  /**
+   * @internal A hook has failed where the end may not be told at once, since that may be inside of a call of the user's.
+   * Until then nothing more is delivered, or sent.
+   */
+  hookFailed(hook: string, reason: Failure): void {
+    log.failure(`${hook} failed`, reason);
+    if (!this.#connected) return;
+    this.#doom ??= reason;
+    this.#disconnecting = true;
+    this.#writing = 'ended';
+    this.#wire.destroy();
+    this.#home.soon(() => this.#lose(reason));
+  }
+
   /** A hook has thrown: that is logged, and the reason for which the connection ends. */
   #failed(hook: string, error: unknown): void {
     const reason = new Failure(error);
@@ -337,21 +348,10 @@ export class Stream implements ITLSTransport, WireEvents, Closable, Fed, HookOwn
     this.#lose(reason);
   }
 
-  /**
-   * @internal A hook has failed after it returned: as if it had thrown. It may be called from within any function of
-   * the user's, so the end comes in a later turn; until then nothing more is delivered, or sent.
-   */
-  hookFailed(hook: string, failure: Failure): void {
-    log.failure(`${hook} failed`, failure);
-    if (!this.#connected) return;
-    this.#disconnecting = true;
-    this.#writing = 'ended';
-    this.#home.soon(() => this.#lose(failure));
-  }
-
   #lose(reason: Failure): void {
     if (!this.#connected) return;
     this.#connected = false;
+    reason = this.#doom ?? reason;
     this.#releaseTLS?.();
     const feed = this.#feed;
     this.#feed = undefined;
@@ -374,6 +374,40 @@ export class Stream implements ITLSTransport, WireEvents, Closable, Fed, HookOwn
     }
   }
 
+  // ── Another protocol ─────────────────────────────────────────────────────────────────────────────────────────────
+
+  switchProtocol(next: IProtocol, { unread }: SwitchProtocolOptions = {}): void {
+    checkSwitch(next, unread);
+    const before = this.#protocol;
+    if (before === undefined)
+      throw new ConnectionLost('cannot switch the protocol: the connection is lost');
+    // What has not come to the one before is behind what that gives back.
+    const { data: later = [], ended = this.#peerEnded } = this.#handover ?? {};
+    this.#handover = { data: [], ended };
+    try {
+      const rest = unread ?? (isBufferingProtocol(before) ? before.takeUnread() : NOTHING);
+      this.#handover.data.push(Buffer.from(rest), ...later);
+      takeOver(before, next, this, (protocol) => (this.#protocol = protocol));
+    } catch (error) {
+      this.hookFailed('switchProtocol', new Failure(error));
+    }
+    this.#home.soon(() => this.#handOver());
+  }
+
+  /** Delivers what waits for the protocol that has taken over, unless that has paused. */
+  #handOver(): void {
+    const waiting = this.#handover;
+    if (waiting === undefined || this.#paused) return;
+    const stays = (): boolean => this.#handover !== waiting || this.#paused;
+    for (let piece = waiting.data.shift(); piece !== undefined; piece = waiting.data.shift()) {
+      if (piece.length > 0 && !this.#disconnecting) this.#deliverTo(this.#protocol, piece);
+      // It may have handed over in its turn, or paused.
+      if (stays()) return;
+    }
+    this.#handover = undefined;
+    if (waiting.ended) this.#deliverEnd();
+  }
+
   // ── TLS ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
   startTLS(contextFactory: ITLSContextFactory, options: StartTLSOptions = {}): void {
@@ -386,14 +420,17 @@ export class Stream implements ITLSTransport, WireEvents, Closable, Fed, HookOwn
     const other = this.#side === 'client' ? 'server' : 'client';
     const protocol = this.#protocol;
     const unread = isBufferingProtocol(protocol) ? protocol.takeUnread() : NOTHING;
+    // What waits for a protocol that has taken over has come in the clear, too.
+    const waiting = this.#handover?.data ?? [];
     const below = this.#tls;
     const { wire, release } = secure(this.#home, this.#wire, {
       contextFactory,
       handshakeTimeout,
       side: normal ? this.#side : other,
-      early: Buffer.concat([early, unread]),
+      early: Buffer.concat([early, unread, ...waiting]),
       secured: () => this.#secured(),
     });
+    this.#handover?.data.splice(0);
     const releaseBelow = this.#releaseTLS;
     this.#releaseTLS = () => {
       releaseBelow?.();
@@ -411,7 +448,7 @@ export class Stream implements ITLSTransport, WireEvents, Closable, Fed, HookOwn
       wireData: (data) => this.#deliver(data),
       wireEnd: () => this.#deliverEnd(),
       wireDrained: () => this.#drained(),
-      wireClosed: (error) => this.#lose(new Failure(this.#whyClosed(error))),
+      wireClosed: (error) => this.#closed(error),
     });
   }
 
@@ -492,6 +529,7 @@ export class Stream implements ITLSTransport, WireEvents, Closable, Fed, HookOwn
     if (!this.#connected || this.#disconnecting) return;
     this.#paused = false;
     this.#wire.resume();
+    if (this.#handover !== undefined) this.#home.soon(() => this.#handOver());
   }
 
   stopProducing(): void {

@@ -9,6 +9,7 @@ import {
   type IProtocol,
   type IProtocolFactory,
   type IReactorTime,
+  type IReplaceableProtocol,
   type ITransport,
   reactor,
   type Seconds,
@@ -119,11 +120,22 @@ export function TimeoutMixin<B extends ProtocolBase>(Base: B): B & TimeoutClass 
     }
 
     override connectionLost(reason: Failure): HookResult {
+      this.#end();
+      return super.connectionLost(reason);
+    }
+
+    /** Another protocol has taken over: the connection is not this one's to close any more. */
+    protocolReplaced(): void {
+      this.#end();
+      const { protocolReplaced } = Base.prototype as Partial<IReplaceableProtocol>;
+      protocolReplaced?.call(this);
+    }
+
+    #end(): void {
       this.#lost = true;
       this.#off();
       if (this.#abort?.active() === true) this.#abort.cancel();
       this.#abort = undefined;
-      return super.connectionLost(reason);
     }
 
     #start(period: Seconds): IDelayedCall {

@@ -8,16 +8,13 @@ import {
   type Address,
   ClientFactory,
   type Failure,
+  forwardHooks,
   type IClientFactory,
   type IConnector,
   type IProtocol,
   type IProtocolFactory,
   type IPullProducer,
   type IPushProducer,
-  isBufferingProtocol,
-  isDrainableProtocol,
-  isHalfCloseableProtocol,
-  isHandshakeListener,
   type ITCPTransport,
   type ITLSContextFactory,
   type ITLSTransport,
@@ -26,6 +23,8 @@ import {
   type HookResult,
   buildFrom,
   hookFailed,
+  type SwitchProtocolOptions,
+  takeOver,
   watchHook,
 } from 'plait';
 
@@ -35,14 +34,13 @@ import {
  */
 export class ProtocolWrapper<P extends IProtocol = IProtocol> implements IProtocol, ITLSTransport {
   /** The protocol that it stands in for. */
-  readonly wrappedProtocol: P;
+  wrappedProtocol: P;
   readonly factory: WrappingFactory<P>;
   /** The connection; set before `connectionMade`. */
   declare transport: ITransport;
-  /** There only if the protocol has both, since having them means something. */
+  // What the protocol has of these, `forwardHooks` gives to this one too.
   declare readonly readConnectionLost?: () => HookResult;
   declare readonly writeConnectionLost?: () => HookResult;
-  /** There only if the protocol has it. */
   declare readonly handshakeCompleted?: () => HookResult;
   declare readonly takeUnread?: () => Buffer;
   declare readonly connectionDraining?: () => HookResult;
@@ -50,16 +48,7 @@ export class ProtocolWrapper<P extends IProtocol = IProtocol> implements IProtoc
   constructor(factory: WrappingFactory<P>, wrappedProtocol: P) {
     this.factory = factory;
     this.wrappedProtocol = wrappedProtocol;
-    const protocol: IProtocol = wrappedProtocol;
-    if (isHalfCloseableProtocol(protocol)) {
-      this.readConnectionLost = () => protocol.readConnectionLost();
-      this.writeConnectionLost = () => protocol.writeConnectionLost();
-    }
-    if (isHandshakeListener(protocol))
-      this.handshakeCompleted = () => protocol.handshakeCompleted();
-    if (isDrainableProtocol(protocol))
-      this.connectionDraining = () => protocol.connectionDraining();
-    if (isBufferingProtocol(protocol)) this.takeUnread = () => protocol.takeUnread();
+    forwardHooks(this, wrappedProtocol);
   }
 
   // As a protocol.
@@ -83,10 +72,22 @@ export class ProtocolWrapper<P extends IProtocol = IProtocol> implements IProtoc
     watchHook(this.wrappedProtocol.connectionLost(reason), 'connectionLost', this.transport);
   }
 
+  /** The protocol that it stands in for gives way to another one. */
+  replaceProtocol(protocol: IProtocol): void {
+    takeOver(this.wrappedProtocol, protocol, this, (behind) => {
+      this.wrappedProtocol = behind as P;
+      forwardHooks(this, behind);
+    });
+  }
+
   // As a transport.
 
   hookFailed(hook: string, failure: Failure): void {
     hookFailed(this.transport, hook, failure);
+  }
+
+  switchProtocol(protocol: IProtocol, options?: SwitchProtocolOptions): void {
+    this.transport.switchProtocol(protocol, options);
   }
 
   write(data: Uint8Array | string): void {

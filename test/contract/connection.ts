@@ -156,24 +156,6 @@ rules.state(
 
 // ── Exceptions ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
-rules.state('REA-06: what connectionMade throws is logged, and it stays open', async (stage) => {
-  const { t, world } = stage;
-  class Unmade extends Recorder {
-    override makeConnection(): void {
-      fail('not made');
-    }
-  }
-  for (const protocol of [new Recorder({ made: () => fail('not made') }), new Unmade()]) {
-    const peer = await stage.join(protocol);
-    peer.say('go on');
-    await world.until(() => protocol.count === 5);
-    t.same(logged(), ['not made']);
-    peer.end();
-    await world.until(() => protocol.lost);
-    t.same(protocol.events.slice(-2), ['data', 'lost ConnectionDone']);
-  }
-});
-
 rules.state('REA-06: what dataReceived throws is logged, and why it is lost', async (stage) => {
   const { t, world } = stage;
   const scripts: ((protocol: Recorder) => void)[] = [

@@ -677,7 +677,9 @@ t.test('a hook that throws is logged, and the rest still happens', async (t) => 
     'processExited',
   ] as const) {
     const recorder = await ran('echo x; echo y >&2', {}, failing({ [hook]: boom }));
-    t.ok(recorder.end instanceof ProcessDone, hook);
+    // FND-11: a process whose protocol is half built is killed, and that is the reason.
+    if (hook === 'makeConnection') t.ok(recorder.end instanceof RangeError, hook);
+    else t.ok(recorder.end instanceof ProcessDone, hook);
     const count = {
       makeConnection: 1,
       childDataReceived: 2,

@@ -77,8 +77,8 @@ export const MUTANTS: readonly Mutant[] = [
     changes: [
       ['    this.#wire.discard();\n', ''],
       [
-        'if (this.#disconnecting || this.#protocol === undefined) return;\n    try {\n      this.#protocol.dataReceived',
-        'if (this.#protocol === undefined) return;\n    try {\n      this.#protocol.dataReceived',
+        'if (this.#disconnecting || this.#protocol === undefined) return;\n    if (this.#handover',
+        'if (this.#protocol === undefined) return;\n    if (this.#handover',
       ],
     ],
   },

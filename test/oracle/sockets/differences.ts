@@ -158,6 +158,15 @@ export const SOCKET_DIFFERENCES: readonly SocketDifference[] = [
     twisted: ['  0 disconnecting false'],
   },
   {
+    name: 'unmade-is-lost',
+    reason:
+      'What connectionMade throws ends the connection, for that reason. With Twisted a server’s stays open, with half a protocol.',
+    how: 'corrected',
+    script: server({ made: plain('throw') }),
+    plait: ['  0 lost Boom', '  0 peer: end'],
+    twisted: [],
+  },
+  {
     name: 'options-after-end',
     reason:
       'To set an option of a connection that is gone does nothing. With Twisted it is an AttributeError.',

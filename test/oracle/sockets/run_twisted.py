@@ -10,6 +10,7 @@ from twisted.internet import protocol, reactor, stdio
 from twisted.internet.interfaces import IHalfCloseableProtocol
 from twisted.logger import globalLogBeginner
 from twisted.protocols.basic import LineReceiver
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
 import socket_corrections
@@ -176,7 +177,13 @@ class End(protocol.Protocol):
         self.transport.scriptRun = self.run
         self.made = True
         self.line("made")
-        self.run.perform(self.manners["made"], self.c)
+        try:
+            self.run.perform(self.manners["made"], self.c)
+        except Boom:
+            if not self.run.corrected:
+                raise
+            self.run.used.add("unmade-is-lost")
+            socket_corrections.lose_later(self.transport, Failure())
 
     def dataReceived(self, data):
         right = data == pattern(self.received, len(data))

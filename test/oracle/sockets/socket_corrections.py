@@ -4,6 +4,7 @@ differences.ts.
 """
 
 from twisted.internet import abstract, main, tcp
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 FileDescriptor = abstract.FileDescriptor
@@ -33,6 +34,15 @@ def close_if_both_ended(transport):
         return
     if transport.connected and not transport.disconnecting and corrects("both-ended", transport):
         transport.reactor.callLater(0, close, transport)
+
+
+def lose_later(transport, failure):
+    Logger().failure("connectionMade failed", failure)
+    transport.stopReading()
+    transport.stopWriting()
+    transport.disconnecting = 1
+    transport.scriptDoomed = True
+    transport.reactor.callLater(0, transport.connectionLost, failure)
 
 
 def close(transport):
