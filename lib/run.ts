@@ -24,8 +24,8 @@ export interface ReactOptions extends Pick<RunOptions, 'shutdownTimeout' | 'thre
 /**
  * Runs the reactor, calls `main(reactor, ...argv)`, waits for what comes of it, and stops the reactor. Fires with the
  * exit code, which is also set as the process's: 0; 1 if main failed, which is logged; that of a SystemExit; or, if a
- * signal stopped the reactor, 128 plus its number. A signal cancels what main waits for, and its cleaning up is waited
- * for.
+ * signal stopped the reactor, 128 plus its number. Stopping the reactor, by a signal or by `reactor.stop()`, cancels what
+ * main waits for, and its cleaning up is waited for; that it was cancelled is no failure.
  *
  * It can be called any number of times, one after the other.
  *
@@ -47,7 +47,8 @@ export function react(
     return finished;
   });
   const finished = work.addBoth((result) => {
-    code = result instanceof Failure ? exitCode(result as Failure, reactor.exitSignal) : 0;
+    code =
+      result instanceof Failure ? exitCode(result as Failure, reactor.exitSignal, stopping) : 0;
     if (!stopping) stop(reactor);
   });
   return stopped.addCallback(() => {
@@ -67,11 +68,13 @@ function stop(reactor: Reactor): void {
   }
 }
 
-function exitCode(failure: Failure, signal: string | undefined): number {
+/** @param stopping the reactor was stopped before main had ended, which has cancelled it */
+function exitCode(failure: Failure, signal: string | undefined, stopping: boolean): number {
   const exit = failure.check(SystemExit);
   if (exit !== undefined) return exit.exitCode;
   const code = signalCode(signal);
-  if (code !== undefined && failure.check(CancelledError) !== undefined) return code;
+  // That it was cancelled says no more than that the reactor was stopped. Any other error is one.
+  if (stopping && failure.check(CancelledError) !== undefined) return code ?? 0;
   log.failure('main failed', failure);
   return 1;
 }
