@@ -19,6 +19,7 @@ export type AnyFunction = (...args: never[]) => unknown;
 export class ThreadCalls {
   readonly #soon: (fn: () => void) => void;
   #queue: (() => unknown)[] = [];
+  #running = false;
   readonly #allowed = new Map<string, AnyFunction>();
 
   /** @param soon calls a function in the next turn */
@@ -34,13 +35,14 @@ export class ThreadCalls {
     this.#queue.push(
       AsyncResource.bind(() => watchHook(call(), 'a function called from a thread', logging)),
     );
-    if (this.#queue.length === 1) this.#soon(() => this.#run());
+    if (this.#queue.length === 1 && !this.#running) this.#soon(() => this.#run());
   }
 
   /** What is asked for meanwhile waits for the next pass. */
   #run(): void {
     const batch = this.#queue;
     this.#queue = [];
+    this.#running = true;
     for (const call of batch) {
       try {
         call();
@@ -48,6 +50,9 @@ export class ThreadCalls {
         log.failure('a function called from a thread failed', new Failure(error));
       }
     }
+    this.#running = false;
+    // Behind the delayed calls that these have asked for, as with Twisted.
+    if (this.#queue.length > 0) this.#soon(() => this.#run());
   }
 
   /** Lets threads call these functions by these names, until what it returns is disposed of. */

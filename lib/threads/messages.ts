@@ -40,6 +40,8 @@ export interface Done {
   readonly [MARK]: 'done';
   readonly id: string;
   readonly outcome: Outcome;
+  /** The thread has failed to load a module, would fail again for as long as it lives, and waits to be ended. */
+  readonly unusable?: boolean;
 }
 
 /** A function of the reactor's thread is to be called. */

@@ -6,6 +6,8 @@
  * Rules for editors: each call is settled exactly once, whatever becomes of its thread; and while a call is not settled
  * the process is kept alive, and otherwise not.
  */
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { inspect } from 'node:util';
 import type { ResourceLimits, Transferable, Worker } from 'node:worker_threads';
 import type { Piscina } from 'piscina';
@@ -223,8 +225,12 @@ export class ThreadPool {
     this.#given.set(work.order.id, work);
     this.#performing.add(work);
     this.#working++;
-    this.#crew ??= new Crew(this.#options, this.#max, (message) => this.#heard(message));
-    void this.#crew.perform(work).then((error) => {
+    const crew = (this.#crew ??= new Crew(this.#options, this.#max, (message) =>
+      this.#heard(message),
+    ));
+    void crew.perform(work).then((error) => {
+      // The next work tries to load it again.
+      if (crew.failed && this.#crew === crew) this.#crew = undefined;
       this.#working--;
       this.#performing.delete(work);
       // Of what went well the thread itself tells, in a message that may still be on its way.
@@ -266,7 +272,7 @@ export class ThreadPool {
     else if (work !== undefined) this.#done(message, work);
   }
 
-  #done({ outcome }: Done, work: Work): void {
+  #done({ outcome, unusable }: Done, work: Work): void {
     let success = false;
     let result: unknown;
     try {
@@ -282,6 +288,7 @@ export class ThreadPool {
       );
     }
     this.#settle(work, success, result);
+    if (unusable === true) work.abort.abort();
     this.#goOn();
   }
 
@@ -433,6 +440,30 @@ const WORKER = new URL(
   import.meta.url,
 ).href;
 
+/**
+ * Loads the library when there is work for it. By `require`, since a failed `import` is remembered: where there were no
+ * descriptors for a moment, there would be no threads for ever. That its package could not be read is remembered by
+ * `require` as well, so it is then looked for by its files.
+ */
+// eslint-disable-next-line @typescript-eslint/require-await -- what it throws is to be a rejection
+async function loadPiscina(): Promise<typeof Piscina> {
+  const require = process.getBuiltinModule('node:module').createRequire(import.meta.url);
+  const load = (what: string) => (require(what) as { Piscina: typeof Piscina }).Piscina;
+  try {
+    return load('piscina');
+  } catch (error) {
+    const folder = require.resolve
+      .paths('piscina')
+      ?.map((parent) => join(parent, 'piscina'))
+      .find((each) => existsSync(join(each, 'package.json')));
+    if (folder === undefined) throw error;
+    const { main } = JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8')) as {
+      main: string;
+    };
+    return load(join(folder, main));
+  }
+}
+
 /** The threads of a pool, until its size is changed or it stops. */
 class Crew {
   readonly #piscina: Promise<Piscina>;
@@ -445,7 +476,7 @@ class Crew {
   #ended: Deferred<void> | undefined;
 
   constructor(options: ThreadPoolOptions, max: number, heard: (message: unknown) => void) {
-    this.#piscina = import('piscina').then(({ Piscina }) => {
+    this.#piscina = loadPiscina().then((Piscina) => {
       const piscina = new Piscina({
         filename: WORKER,
         name: 'work',
@@ -472,6 +503,9 @@ class Crew {
     });
   }
 
+  /** What makes the threads could not be loaded. */
+  failed = false;
+
   get threads(): number {
     return this.#loaded?.threads.length ?? 0;
   }
@@ -480,7 +514,10 @@ class Crew {
   async perform(work: Work): Promise<Error | undefined> {
     this.#busy.add(work);
     try {
-      const piscina = await this.#piscina;
+      const piscina = await this.#piscina.catch((error: unknown) => {
+        this.failed = true;
+        throw error;
+      });
       const { order, parts, abort } = work;
       const done = piscina.run(order, { transferList: parts as never, signal: abort.signal });
       this.#noteThreads(piscina);
@@ -524,7 +561,11 @@ class Crew {
   /** Lets it do what it was given, and ends its threads. */
   async dismiss(): Promise<void> {
     if (this.#busy.size > 0) await (this.#dismissed = new Deferred<void>());
-    await (await this.#piscina).destroy();
+    // Where it could not be loaded there are no threads.
+    await this.#piscina.then(
+      (piscina) => piscina.destroy(),
+      () => {},
+    );
     if (this.#alive.size > 0) await (this.#ended = new Deferred<void>());
   }
 }

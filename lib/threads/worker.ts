@@ -10,6 +10,8 @@ import { compile, nameOf, type Step } from './task.ts';
 const state: ThreadState = { order: '' };
 (globalThis as Record<symbol, unknown>)[THREAD] = state;
 
+let failedToLoad = false;
+
 /** Called by the pool with each order; settles when the thread is free again. */
 export async function work({ id, steps }: Order): Promise<void> {
   state.order = id;
@@ -22,13 +24,17 @@ export async function work({ id, steps }: Order): Promise<void> {
   } catch (error) {
     outcome = { thrown: packThrown(error) };
   }
+  // A thread remembers that a module could not be loaded, even if it was for want of descriptors.
+  const unusable = failedToLoad;
   try {
-    post({ [MARK]: 'done', id, outcome }, parts);
+    post({ [MARK]: 'done', id, outcome, unusable }, parts);
   } catch (error) {
     const last = steps.at(-1);
     const what = `what ${last === undefined ? 'nothing' : nameOf(last.step)} returned`;
-    post({ [MARK]: 'done', id, outcome: { thrown: packThrown(notCloneable(what, error)) } }, []);
+    const thrown = packThrown(notCloneable(what, error));
+    post({ [MARK]: 'done', id, outcome: { thrown }, unusable }, []);
   }
+  if (unusable) await new Promise(() => {});
 }
 
 function post(message: Done, parts: Transferable[]): void {
@@ -37,7 +43,10 @@ function post(message: Done, parts: Transferable[]): void {
 
 async function perform(step: Step, args: unknown[]): Promise<unknown> {
   if ('source' in step) return performSource(step.source, args);
-  const module = (await import(step.module)) as Record<string, unknown>;
+  const module = (await import(step.module).catch((error: unknown) => {
+    failedToLoad = true;
+    throw error;
+  })) as Record<string, unknown>;
   const fn = Object.hasOwn(module, step.export) ? module[step.export] : undefined;
   if (typeof fn !== 'function')
     throw new TypeError(`cannot call ${nameOf(step)}: it exports no such function`);

@@ -6,9 +6,11 @@ import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
 import {
   CannotListenError,
+  Deferred,
   Factory,
   type IStreamServerEndpoint,
   fail,
+  Reactor,
   StreamServerEndpointService,
 } from 'plait';
 import { flushLoggedErrors, Simulation } from 'plait/testing';
@@ -87,4 +89,70 @@ t.test('FND-10: what a service fails with may be asked for in the same turn', as
   service.startService();
   await service.stopService();
   t.equal(flushLoggedErrors(CannotListenError).length, 1, 'nor where it was stopped again');
+});
+
+t.test(
+  'FND-23: a call from a thread that asks for another lets delayed calls go first',
+  async (t) => {
+    const reactor = new Reactor();
+    const seen: string[] = [];
+    const done = new Deferred<void>();
+    reactor.callFromThread(() => {
+      reactor.callFromThread(() => {
+        seen.push('from a thread');
+        done.callback();
+      });
+      reactor.callLater(0, () => seen.push('delayed'));
+    });
+    await done;
+    t.same(seen, ['delayed', 'from a thread']);
+  },
+);
+
+t.test('FND-1A: threads work again when there are descriptors again', async (t) => {
+  const { code, stdout, stderr } = await run(
+    t,
+    `
+    import { spawnSync } from 'node:child_process';
+    import { closeSync, openSync, writeFileSync } from 'node:fs';
+    import { deferToThread, reactor } from 'plait';
+
+    if (process.env.LIMITED === undefined) {
+      // Without the test runner's loaders, which remember failures of their own.
+      const flags = process.execArgv.filter((flag) => /typescript|^--conditions/.test(flag));
+      const again = [process.execPath, ...flags, process.argv[1]];
+      const { status } = spawnSync('sh', ['-c', 'ulimit -n 60; exec "$@"', 'sh', ...again], {
+        env: { ...process.env, LIMITED: '1' },
+        stdio: 'inherit',
+      });
+      process.exit(status);
+    }
+    const module = new URL('./work.mjs', import.meta.url).href;
+    writeFileSync(new URL(module), 'export const double = (n) => 2 * n;');
+    let open = [];
+    const exhaust = () => {
+      try {
+        for (;;) open.push(openSync('/dev/null'));
+      } catch {}
+    };
+    const free = () => {
+      for (const fd of open.splice(0)) closeSync(fd);
+    };
+    const attempt = (task, ...args) =>
+      deferToThread(task, ...args).asPromise().then(console.log, (error) => { console.log('failed'); console.error(error.message); });
+    const task = { module, export: 'double' };
+    exhaust();
+    await attempt((n) => n + 1, 6);
+    await attempt((n) => n + 1, 6);
+    free();
+    await attempt((n) => n + 1, 6);
+    exhaust();
+    await attempt(task, 4);
+    free();
+    await attempt(task, 4);
+    await reactor.getThreadPool().stop();
+    `,
+  );
+  t.equal(code, 0, stderr);
+  t.same(stdout.split('\n'), ['failed', 'failed', '7', 'failed', '8', ''], stderr);
 });
