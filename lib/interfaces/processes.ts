@@ -24,7 +24,8 @@ export interface SpawnProcessOptions {
   readonly usePTY?: boolean;
   /**
    * The child's descriptors. Default: `{ 0: 'w', 1: 'r', 2: 'r' }`. Of the first three, those that are left out are
-   * `/dev/null`; the child has no others.
+   * `/dev/null`. The child has no others; but in place of those above 15 that this process was itself given by its
+   * parent there is `/dev/null` too.
    */
   readonly childFDs?: Readonly<Record<number, ChildFD>>;
 }

@@ -5,9 +5,11 @@
  * (CVE-2024-27980).
  */
 import type { ChildProcess, SpawnOptions } from 'node:child_process';
-import { existsSync } from 'node:fs';
+import { closeSync, existsSync, openSync } from 'node:fs';
 import type { Socket } from 'node:net';
+import { devNull } from 'node:os';
 import { PipeAddress } from '../address.ts';
+import { inheritedDescriptors } from './inherited-descriptors.ts';
 import type { SpawnedProcess, SpawnEvents, SpawnTarget, Wire } from './io.ts';
 import { NodeWire } from './node-wire.ts';
 
@@ -53,11 +55,16 @@ class ChildWire extends NodeWire {
 /** Starts a process. */
 export function spawnChild(target: SpawnTarget, events: SpawnEvents): SpawnedProcess {
   let child: ChildProcess;
+  let nothing: number | undefined;
   try {
+    const hidden = inheritedDescriptors().filter((fd) => !target.childFDs.has(fd));
+    if (hidden.length > 0) nothing = openSync(devNull, 'r+');
     const { spawn } = process.getBuiltinModule('node:child_process');
-    child = spawn(target.executable, target.args.slice(1), spawnOptions(target));
+    child = spawn(target.executable, target.args.slice(1), spawnOptions(target, hidden, nothing));
   } catch (error) {
     return neverStarted(events, withoutValues(error as Error));
+  } finally {
+    if (nothing !== undefined) closeSync(nothing);
   }
   const { pid } = child;
   if (pid === undefined) {
@@ -103,9 +110,15 @@ function neverStarted(events: SpawnEvents, error: Error): SpawnedProcess {
   return NEVER;
 }
 
-function spawnOptions({ args, env, path, uid, gid, childFDs }: SpawnTarget): SpawnOptions {
-  const length = Math.max(2, ...childFDs.keys()) + 1;
+/** @param nothing takes the place of what is `hidden` from the child */
+function spawnOptions(
+  { args, env, path, uid, gid, childFDs }: SpawnTarget,
+  hidden: readonly number[],
+  nothing: number | undefined,
+): SpawnOptions {
+  const length = Math.max(2, ...childFDs.keys(), ...hidden) + 1;
   const stdio = Array.from<unknown, 'pipe' | 'ignore' | number>({ length }, () => 'ignore');
+  for (const fd of hidden) stdio[fd] = nothing ?? 'ignore';
   for (const [fd, use] of childFDs) stdio[fd] = typeof use === 'number' ? use : 'pipe';
   return {
     argv0: args[0],
