@@ -353,7 +353,8 @@ class Race<P extends IProtocol> {
       (failure) => this.#attemptFailed(attempt, failure),
     );
     // All this may have happened before `connect` returned; if it has connected, this does nothing.
-    if (this.#over && (this.#winner !== attempt || this.#result.called)) protocol.cancel();
+    if (this.#over && (this.#winner !== attempt || this.#result.called))
+      Deferred.cancelGuarded(protocol);
   }
 
   /** The factory for one attempt: it lets the first to connect pass to the factory that was given. */
@@ -434,7 +435,7 @@ class Race<P extends IProtocol> {
     const winner = this.#winner?.protocol;
     this.#stop();
     this.#result.errback(error);
-    winner?.cancel();
+    if (winner !== undefined) Deferred.cancelGuarded(winner);
     if (served) return;
     try {
       watchHook(this.#factory.doStop(), 'stopFactory', logging);
@@ -454,7 +455,8 @@ class Race<P extends IProtocol> {
       lookup?.cancel();
     }
     for (const attempt of this.#attempts) {
-      if (attempt !== this.#winner) attempt.protocol?.cancel();
+      if (attempt !== this.#winner && attempt.protocol !== undefined)
+        Deferred.cancelGuarded(attempt.protocol);
     }
   }
 }

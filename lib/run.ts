@@ -3,7 +3,7 @@
  * asyncio: `run`.
  */
 import { constants } from 'node:os';
-import type { Deferred } from './defer.ts';
+import { Deferred } from './defer.ts';
 import { CancelledError, ReactorNotRunning, SystemExit } from './errors.ts';
 import { Failure } from './failure.ts';
 import type { RunOptions } from './interfaces.ts';
@@ -43,7 +43,7 @@ export function react(
   let stopping = false;
   reactor.addSystemEventTrigger('before', 'shutdown', () => {
     stopping = true;
-    work.cancel();
+    Deferred.cancelGuarded(work);
     return finished;
   });
   const finished = work.addBoth((result) => {

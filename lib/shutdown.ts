@@ -8,8 +8,6 @@
  *    with the first: npm, for one, passes on what the terminal has sent to both.
  */
 import { Deferred } from './defer.ts';
-import { CancelledError } from './errors.ts';
-import { Failure } from './failure.ts';
 import type { IDelayedCall, IReactorTime, Seconds } from './interfaces.ts';
 import { Logger } from './log.ts';
 
@@ -160,13 +158,5 @@ export class Shutdown {
 
 /** Cancels; where the canceller throws, that is logged, and what it was to cancel has failed all the same. */
 export function cancelQuietly(deferred: Deferred<unknown>): void {
-  try {
-    deferred.cancel();
-  } catch (error) {
-    log.failure('a canceller failed', new Failure(error));
-    let innermost = deferred;
-    while (innermost.waitingOn !== undefined) innermost = innermost.waitingOn;
-    if (!innermost.called)
-      innermost.errback(new CancelledError('the Deferred was cancelled', { cause: error }));
-  }
+  Deferred.cancelGuarded(deferred);
 }

@@ -14,7 +14,7 @@ import {
   reactor as processReactor,
   type ClientEndpointReactor,
   type Coroutine,
-  type Deferred,
+  Deferred,
   type IDelayedCall,
   type IReactorTime,
   type IStreamClientEndpoint,
@@ -220,7 +220,7 @@ class IdleTimeout {
     let expired = false;
     this.#call = this.#reactor.callLater(this.#seconds, () => {
       expired = true;
-      result.cancel();
+      Deferred.cancelGuarded(result);
     });
     result.addBoth((outcome) => {
       if (this.#call?.active() === true) this.#call.cancel();

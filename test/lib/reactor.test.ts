@@ -1346,6 +1346,20 @@ t.test('react', async (t) => {
     }
   });
 
+  t.test('FND-82: ends also where a canceller of main throws', async (t) => {
+    guard(t);
+    const reactor = new Reactor();
+    const main = () => {
+      reactor.callLater(0, () => reactor.stop());
+      return new Deferred<void>(() => {
+        throw new RangeError('a broken canceller');
+      });
+    };
+    t.equal(await react(main, { reactor }), 1);
+    t.equal(flushLoggedErrors(RangeError).length, 1);
+    flushLoggedErrors();
+  });
+
   t.test('ends with the code of a SystemExit, and logs nothing', async (t) => {
     guard(t);
     const reactor = new Reactor();
