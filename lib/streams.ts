@@ -9,11 +9,13 @@ import type { Deferred } from './defer.ts';
 import { connectProtocol } from './endpoints.ts';
 import { ConnectionClosed, ConnectionDone, ConnectionLost } from './errors.ts';
 import { Failure } from './failure.ts';
+import { watchHook } from './hooks.ts';
 import type {
   IHalfCloseableProtocol,
   IProtocolFactory,
   IStreamClientEndpoint,
   ITransport,
+  HookResult,
 } from './interfaces.ts';
 import { Logger } from './log.ts';
 import { maybeDeferred } from './maybe.ts';
@@ -208,11 +210,11 @@ export class DuplexProtocol extends Protocol implements IHalfCloseableProtocol {
   }
 
   /** The stream is there. Override it to use it. */
-  streamMade(duplex: TransportDuplex): void {}
+  streamMade(duplex: TransportDuplex): HookResult {}
 
   override connectionMade(): void {
     this.duplex = new TransportDuplex(this.transport, this.#options);
-    this.streamMade(this.duplex);
+    watchHook(this.streamMade(this.duplex), 'streamMade', this.transport);
   }
 
   override dataReceived(data: Buffer): void {

@@ -311,7 +311,7 @@ export class Port implements IListeningPort, Closable, AsyncDisposable {
     if (this.#factoryStarted) {
       this.#factoryStarted = false;
       try {
-        this.#factory.doStop();
+        watchHook(this.#factory.doStop(), 'stopFactory', this);
       } catch (error) {
         log.failure('stopFactory failed', new Failure(error));
       }
