@@ -490,7 +490,10 @@ export class SimWire implements Wire {
   /** All is sent. A peer that has not known that it talks in vain says by its end that it knows. */
   #closeIfQuiet(): void {
     if (this.#gone) return;
-    if (!this.#discarded || this.#endArrived) this.destroy();
+    // What is written to a UNIX socket is there at once: none of it is on its way when it is closed.
+    const comes =
+      !this.connection.resets && this.other.#flow.some(({ data }) => data !== undefined);
+    if (!(this.#discarded || comes) || this.#endArrived) this.destroy();
     else this.#lingering = this.#after(LINGER, () => this.destroy());
   }
 
