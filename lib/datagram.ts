@@ -46,13 +46,13 @@ export class AbstractDatagramProtocol {
     this.numPorts++;
   }
 
-  /** Called by each port; calls `stopProtocol` the last time. */
+  /** Called by each port; calls `stopProtocol` the last time, and returns what that does. */
   doStop(): HookResult {
-    if (this.numPorts === 0) return;
+    if (this.numPorts === 0) return undefined;
     this.numPorts--;
-    if (this.numPorts > 0) return;
+    if (this.numPorts > 0) return undefined;
     if (this.noisy) log.debug('stopping {protocol}', { protocol: this.constructor.name });
-    watchHook(this.stopProtocol(), 'stopProtocol', this.#owner());
+    return this.stopProtocol();
   }
 
   /** Its port, where a subclass has one. */

@@ -24,8 +24,11 @@ import type {
   Seconds,
   HookResult,
 } from './interfaces.ts';
+import { Logger } from './log.ts';
 import { buildFrom } from './protocol.ts';
 import { StandIn } from './wrapping.ts';
+
+const log = new Logger('plait.endpoints');
 
 /** Stands in for a protocol, and tells when that has been made a connection. */
 class Announcer extends StandIn {
@@ -137,7 +140,11 @@ export function connectOnce<P extends IProtocol>(
 export function listening(start: () => IListeningPort): Deferred<IListeningPort> {
   try {
     const port = start();
-    const ready = new Deferred<IListeningPort>(() => void port.stopListening());
+    const ready = new Deferred<IListeningPort>(() => {
+      port.stopListening().addErrback((failure) => {
+        log.failure('a port could not be stopped', failure);
+      });
+    });
     port.ready.addCallbacks(
       () => {
         if (!ready.called) ready.callback(port);

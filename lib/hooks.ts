@@ -10,11 +10,14 @@ import { isThenable } from './chain.ts';
 import { isCoroutine } from './coroutine.ts';
 import { Deferred } from './defer.ts';
 import { Failure } from './failure.ts';
-import type { HookOwner } from './interfaces.ts';
+import type { HookOwner, IDelayedCall, IReactorTime, Seconds } from './interfaces.ts';
 import { Logger } from './log.ts';
-import { maybeDeferred, passthru } from './maybe.ts';
+import { maybeDeferred, passthru, succeed } from './maybe.ts';
 
 const log = new Logger('plait.protocol');
+
+/** Seconds that a hook which is waited for may take. */
+const GRACE: Seconds = 30;
 
 /**
  * To be given what a hook has returned: a generator is run as a coroutine, and if that, a promise or a Deferred fails,
@@ -62,6 +65,44 @@ export function loggedBy(logger: Logger): HookOwner {
       logger.failure(`${hook} failed`, failure);
     },
   };
+}
+
+/**
+ * Calls the last hook of something that closes, `stopFactory` say, and tells `over` once, when what the hook returns has
+ * come to its end: with what it failed with, if it did. A hook that takes longer than 30 seconds is logged, and not
+ * waited for any more, if `clock` has delayed calls; what it fails with after that is logged too.
+ */
+export function finishWithHook(
+  hook: string,
+  call: () => unknown,
+  clock: Partial<Pick<IReactorTime, 'callLater'>>,
+  over: (failure?: Failure) => void,
+): void {
+  let timer: IDelayedCall | undefined;
+  let isOver = false;
+  const end = (failure?: Failure): void => {
+    if (isOver) {
+      if (failure !== undefined) log.failure(`${hook} failed`, failure);
+      return;
+    }
+    isOver = true;
+    if (timer?.active() === true) timer.cancel();
+    over(failure);
+  };
+  succeed()
+    .addCallback(() => deferredOf(call(), hook))
+    .addCallbacks(
+      () => end(),
+      (failure) => end(failure),
+    );
+  if (isOver) return;
+  timer = clock.callLater?.(GRACE, () => {
+    log.warn('{hook} was not over in {grace} seconds, and is not waited for any more', {
+      hook,
+      grace: GRACE,
+    });
+    end();
+  });
 }
 
 /** What is to be watched; undefined for anything that a function may return by the way. */

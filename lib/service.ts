@@ -6,7 +6,7 @@
 import { type CooperativeTask, Cooperator, type CooperatorOptions } from './cooperate.ts';
 import { Deferred } from './defer.ts';
 import { serverFromString } from './endpoint-strings.ts';
-import { CancelledError, CannotListenError } from './errors.ts';
+import { CancelledError, CannotListenError, explain } from './errors.ts';
 import { Failure } from './failure.ts';
 import type {
   IDelayedCall,
@@ -212,23 +212,28 @@ export class MultiService extends Service implements Iterable<Service> {
   }
 
   /**
-   * Stops the parts, the last one first, and fires when all have stopped, or their `grace` is over. What one of them
-   * fails with is logged.
+   * Stops the parts, the last one first, and fires when all have stopped, or their `grace` is over. If one of them has
+   * failed, it fails with that error, once all are over; if several have, with an AggregateError of theirs. What fails
+   * after `grace` is logged.
    */
   override stopService(): Deferred<void> {
     const all = new Deferred<void>();
     const left = new Set<Service>([...this].reverse());
     let timer: IDelayedCall | undefined;
+    const failures: Failure[] = [];
     let begun = false;
     const endIfDone = (): void => {
       if (!begun || left.size > 0 || all.called) return;
       if (timer?.active() === true) timer.cancel();
-      all.callback();
+      const failure = allOf(failures);
+      if (failure === undefined) all.callback();
+      else all.errback(failure);
     };
     for (const service of left) {
       stopped(service)
         .addErrback((failure) => {
-          log.failure('a service could not be stopped', failure);
+          if (all.called) log.failure('a service could not be stopped', failure);
+          else failures.push(failure);
         })
         .addCallback(() => {
           left.delete(service);
@@ -252,6 +257,16 @@ export class MultiService extends Service implements Iterable<Service> {
     }
     return all;
   }
+}
+
+/** One failure for several, if there are any. */
+function allOf(failures: readonly Failure[]): Failure | undefined {
+  if (failures.length < 2) return failures[0];
+  const errors = failures.map(({ value }) => value);
+  const what = errors.map(explain).join('; ');
+  return new Failure(
+    new AggregateError(errors, `${errors.length} services could not be stopped: ${what}`),
+  );
 }
 
 function nameOf(service: Service): string {
@@ -458,7 +473,10 @@ export class StreamServerEndpointService extends Service {
     });
   }
 
-  /** Fires when the port is closed, and its connections too if they are drained or aborted. */
+  /**
+   * Fires when the port is closed, and its connections too if they are drained or aborted. Fails with what `stopFactory`
+   * fails with.
+   */
   override stopService(): Deferred<void> {
     const stop = super.stopService();
     const attempt = this.#attempt;
@@ -468,7 +486,7 @@ export class StreamServerEndpointService extends Service {
     if (attempt !== undefined) cancelQuietly(attempt);
     this.#failure = undefined;
     this.#waiters.fireAll(new Failure(new CancelledError()));
-    return port === undefined ? stop : port.stopListening(this.#stop);
+    return port === undefined ? stop : maybeDeferred(() => port.stopListening(this.#stop));
   }
 }
 

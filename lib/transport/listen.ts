@@ -12,7 +12,7 @@ import {
   UnsupportedSocketType,
 } from '../errors.ts';
 import { Failure } from '../failure.ts';
-import { watchHook } from '../hooks.ts';
+import { finishWithHook, watchHook } from '../hooks.ts';
 import type {
   AddressFamily,
   IDelayedCall,
@@ -29,6 +29,7 @@ import { Logger } from '../log.ts';
 import { succeed } from '../maybe.ts';
 import { buildFrom } from '../protocol.ts';
 import { checkDelay } from '../time.ts';
+import { fireEach } from '../waiters.ts';
 import type { Closable, Home } from './home.ts';
 import { Stream } from './stream.ts';
 import type { Securing } from './tls.ts';
@@ -259,9 +260,13 @@ export class Port implements IListeningPort, Closable, AsyncDisposable {
       this.#state = 'draining';
       this.#home.opened(this);
     } else if (this.#state === 'binding' || this.#state === 'listening') {
-      this.#close(new Failure(this.#cannotListen(new NotListeningError('the port was stopped'))));
+      this.#close(this.#stoppedFailure());
     }
     return stopped;
+  }
+
+  #stoppedFailure(): Failure {
+    return new Failure(this.#cannotListen(new NotListeningError('the port was stopped')));
   }
 
   #endConnections(how: 'drain' | 'abort', grace: Seconds | null): void {
@@ -308,19 +313,27 @@ export class Port implements IListeningPort, Closable, AsyncDisposable {
 
   /** The listener is closed, and no connection is waited for. */
   #finish(): void {
-    if (this.#factoryStarted) {
-      this.#factoryStarted = false;
-      try {
-        watchHook(this.#factory.doStop(), 'stopFactory', this);
-      } catch (error) {
-        log.failure('stopFactory failed', new Failure(error));
-      }
+    const why = this.#outcome as Failure;
+    if (!this.#factoryStarted) {
+      this.#over(why);
+      return;
     }
-    this.#over(this.#outcome as Failure);
+    this.#factoryStarted = false;
+    this.#state = 'closing';
+    finishWithHook(
+      'stopFactory',
+      () => this.#factory.doStop(),
+      this.#home,
+      (failure) => this.#over(why, failure),
+    );
   }
 
-  /** It does not listen, for the reason given. */
-  #over(why: Failure): void {
+  /**
+   * It does not listen, for the reason given.
+   *
+   * @param failure what `stopFactory` failed with: for those who have stopped the port, else for the log
+   */
+  #over(why: Failure, failure?: Failure): void {
     this.#state = 'closed';
     this.#waits = false;
     this.#cancelTimer();
@@ -328,12 +341,14 @@ export class Port implements IListeningPort, Closable, AsyncDisposable {
     const stopped = this.#stopped;
     this.#stopped = [];
     for (const reader of this.#takeReaders()) reader.errback(why);
-    for (const deferred of stopped) deferred.callback();
+    if (failure !== undefined && stopped.length === 0) log.failure('stopFactory failed', failure);
+    fireEach(stopped, failure);
   }
 
   /** The reactor stops. */
   connectionLost(): void {
-    void this.stopListening();
+    if (this.#state === 'binding' || this.#state === 'listening')
+      this.#close(this.#stoppedFailure());
   }
 
   [Symbol.asyncDispose](): Promise<void> {

@@ -41,10 +41,11 @@ import type {
   Seconds,
 } from '../interfaces.ts';
 import type { DatagramEvents, DatagramSocket, DatagramTarget, IO } from '../io/io.ts';
-import { watchHook } from '../hooks.ts';
+import { finishWithHook, watchHook } from '../hooks.ts';
 import type { OpenKind } from '../inspect.ts';
 import { Logger } from '../log.ts';
 import { succeed } from '../maybe.ts';
+import { fireEach } from '../waiters.ts';
 import type { Closable, Home } from './home.ts';
 
 const log = new Logger('plait.transport');
@@ -414,8 +415,11 @@ export class Port implements IUDPTransport, Closable, DatagramEvents {
     return stopped;
   }
 
+  /** As `stopListening`; what `stopProtocol` fails with is logged. */
   loseConnection(): void {
-    void this.stopListening();
+    this.stopListening().addErrback((failure) => {
+      log.failure('stopProtocol failed', failure);
+    });
   }
 
   /** @param why what whoever waits for it to be bound is told */
@@ -427,30 +431,38 @@ export class Port implements IUDPTransport, Closable, DatagramEvents {
 
   /** The socket is closed. */
   closed(): void {
-    if (this.#started) {
-      this.#started = false;
-      try {
-        watchHook(this.#protocol.doStop(), 'stopProtocol', this);
-      } catch (error) {
-        log.failure('stopProtocol failed', new Failure(error));
-      }
+    const why = this.#outcome as Failure;
+    if (!this.#started) {
+      this.#over(why);
+      return;
     }
-    this.#over(this.#outcome as Failure);
+    this.#started = false;
+    finishWithHook(
+      'stopProtocol',
+      () => this.#protocol.doStop(),
+      this.#home,
+      (failure) => this.#over(why, failure),
+    );
   }
 
-  /** It is not bound, for the reason given. */
-  #over(why: Failure): void {
+  /**
+   * It is not bound, for the reason given.
+   *
+   * @param failure what `stopProtocol` failed with: for those who have stopped the port, else for the log
+   */
+  #over(why: Failure, failure?: Failure): void {
     this.#state = 'closed';
     this.#home.closed(this);
     const stopped = this.#stopped;
     this.#stopped = [];
     for (const reader of this.#takeReaders()) reader.errback(why);
-    for (const deferred of stopped) deferred.callback();
+    if (failure !== undefined && stopped.length === 0) log.failure('stopProtocol failed', failure);
+    fireEach(stopped, failure);
   }
 
   /** The reactor stops. */
   connectionLost(): void {
-    void this.stopListening();
+    this.loseConnection();
   }
 
   [Symbol.asyncDispose](): Promise<void> {

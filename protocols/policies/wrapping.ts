@@ -215,9 +215,8 @@ export class WrappingFactory<P extends IProtocol = IProtocol> extends ClientFact
   }
 
   override doStop(): HookResult {
-    const stopped = this.wrappedFactory.doStop();
     super.doStop();
-    return stopped;
+    return this.wrappedFactory.doStop();
   }
 
   override startedConnecting(connector: IConnector): HookResult {

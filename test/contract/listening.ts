@@ -422,12 +422,19 @@ rules.state(
   },
 );
 
-rules.state('REA-06: what stopFactory throws is logged', async ({ t, world }) => {
-  const port = world.listen(new RecordingFactory({ stop: () => fail('not stopped') }));
-  await port.ready;
-  await port.stopListening();
-  t.same(logged(), ['not stopped']);
-});
+rules.state(
+  'FND-12: what stopFactory throws is what stopListening fails with, after the port is closed',
+  async ({ t, world }) => {
+    const port = world.listen(new RecordingFactory({ stop: () => fail('not stopped') }));
+    await port.ready;
+    const at = port.getHost();
+    const stops = [port.stopListening(), port.stopListening()];
+    for (const stop of stops) await t.rejects(stop.asPromise(), { message: 'not stopped' });
+    t.same(logged(), [], 'and is not logged too');
+    t.match((await world.call(at)).error, /^(ECONNREFUSED|ENOENT)$/);
+    await port.stopListening();
+  },
+);
 
 // ── Clients at odd moments ───────────────────────────────────────────────────────────────────────────────────────────
 

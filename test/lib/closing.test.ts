@@ -1,6 +1,11 @@
-/** That closing always ends: no close waits for a producer that can no longer answer. */
+/**
+ * That closing always ends: no close waits for a producer that can no longer answer. And that whoever closes is told
+ * what the clean-up has failed with.
+ */
 import {
   ClientFactory,
+  Deferred,
+  DatagramProtocol,
   Factory,
   type Failure,
   type IConnector,
@@ -10,8 +15,18 @@ import {
   IPv4Address,
   Protocol,
   Reactor,
+  StreamServerEndpointService,
+  TCP4ServerEndpoint,
 } from 'plait';
-import { Clock, connectedServerAndClient, flushLoggedErrors } from 'plait/testing';
+import {
+  Clock,
+  connectedServerAndClient,
+  failureResultOf,
+  FakeDatagramTransport,
+  flushLoggedErrors,
+  MemoryReactorClock,
+  successResultOf,
+} from 'plait/testing';
 import t, { type Test } from '../fixture.ts';
 
 async function until(condition: () => boolean): Promise<void> {
@@ -215,4 +230,135 @@ t.test('a producer that throws when it is told to go on ends a close too', (t) =
   t.ok(lost.includes('client RangeError'));
   t.equal(flushLoggedErrors(RangeError).length, 1);
   t.end();
+});
+
+// ── What the clean-up fails with ─────────────────────────────────────────────────────────────────────────────────────
+
+/** A way to fail, for each kind of function. */
+const FAILURES: ReadonlyMap<string, () => unknown> = new Map<string, () => unknown>([
+  [
+    'a plain function',
+    () => {
+      throw new RangeError('not stopped');
+    },
+  ],
+  ['an async function', () => Promise.reject(new RangeError('not stopped'))],
+  [
+    'a generator function',
+    function* () {
+      yield Promise.resolve();
+      throw new RangeError('not stopped');
+    },
+  ],
+]);
+
+class Stubborn extends Factory {
+  override stopFactory: () => never;
+
+  constructor(stop: () => unknown) {
+    super();
+    this.stopFactory = stop as () => never;
+  }
+}
+
+/** Ports of each kind, whose last hook is `stop`. */
+function ports(reactor: Reactor, stop: () => unknown): Map<string, IListeningPort> {
+  const protocol = new DatagramProtocol();
+  protocol.stopProtocol = stop as () => never;
+  const served = { interface: '127.0.0.1' };
+  return new Map<string, IListeningPort>([
+    ['TCP', reactor.listenTCP(0, new Stubborn(stop), served)],
+    ['UDP', reactor.listenUDP(0, protocol, served)],
+  ]);
+}
+
+t.test('FND-12: who stops a port is told what its last hook fails with', async (t) => {
+  for (const [way, stop] of FAILURES) {
+    for (const reactor of [new Reactor(), new MemoryReactorClock()]) {
+      for (const [kind, port] of ports(reactor, stop)) {
+        await port.ready;
+        const stops = [port.stopListening(), port.stopListening()];
+        if (reactor instanceof MemoryReactorClock) reactor.flush();
+        for (const stopped of stops)
+          await t.rejects(stopped.asPromise(), { message: 'not stopped' }, `${kind}, ${way}`);
+        t.match(String(port), /closed/);
+        await port.stopListening();
+        t.same(reactor.getDelayedCalls(), []);
+      }
+    }
+  }
+});
+
+t.test('FND-12: an asynchronous stopFactory is waited for, but not for ever', async (t) => {
+  const reactor = new MemoryReactorClock();
+  const late = new Deferred<void>();
+  const [[, tcp], [, udp]] = [...ports(reactor, () => late.asPromise())] as [
+    [string, IListeningPort],
+    [string, IListeningPort],
+  ];
+  reactor.flush();
+  const over: string[] = [];
+  const stops = [tcp, udp].map((port) => port.stopListening().addCallback(() => over.push('over')));
+  reactor.advance(29);
+  t.same(over, []);
+  t.throws(() => tcp.startListening(), /the port is closing/);
+  reactor.advance(1);
+  t.same(over, ['over', 'over']);
+  stops.forEach(successResultOf);
+  late.errback(new RangeError('late'));
+  await new Promise((resolve) => setImmediate(resolve));
+  t.equal(flushLoggedErrors(RangeError).length, 2, 'nobody waits for it any more');
+});
+
+t.test('FND-12: what nobody waits for is logged', async (t) => {
+  const stop = FAILURES.get('a plain function')!;
+  const reactor = new MemoryReactorClock();
+  const stopped = reactor.run({ installSignalHandlers: false });
+  const opened = ports(reactor, stop);
+  reactor.flush();
+  reactor.stop();
+  reactor.flush();
+  successResultOf(stopped);
+  t.equal(flushLoggedErrors(RangeError).length, 2, 'the reactor has stopped');
+  for (const port of opened.values()) t.match(String(port), /closed/);
+
+  const failing = new MemoryReactorClock();
+  const started = new Stubborn(stop);
+  started.startFactory = () => Promise.reject(new TypeError('not started')) as never;
+  const port = failing.listenTCP(0, started);
+  failing.flush();
+  await new Promise((resolve) => setImmediate(resolve));
+  failing.flush();
+  t.match(String(port), /closed/);
+  t.equal(flushLoggedErrors(RangeError, TypeError).length, 2, 'it has ended by itself');
+
+  const transport = new FakeDatagramTransport();
+  transport.loseConnection();
+  t.match(String(transport), /closed/);
+});
+
+t.test('FND-12: a service that listens fails with what stopFactory fails with', async (t) => {
+  const reactor = new MemoryReactorClock();
+  const stop = FAILURES.get('a plain function')!;
+  const service = new StreamServerEndpointService(
+    new TCP4ServerEndpoint(reactor, 0),
+    new Stubborn(stop),
+  );
+  service.startService();
+  reactor.flush();
+  const stopped = service.stopService();
+  reactor.flush();
+  failureResultOf(stopped, RangeError);
+  t.equal(service.running, false);
+
+  service.startService();
+  reactor.flush();
+  const disposed = service[Symbol.asyncDispose]();
+  reactor.flush();
+  await t.rejects(disposed, RangeError);
+
+  const strange = { listen: () => ({ stopListening: stop }) as never as Deferred<IListeningPort> };
+  const broken = new StreamServerEndpointService(strange, new Factory());
+  broken.startService();
+  failureResultOf(broken.stopService(), RangeError);
 });

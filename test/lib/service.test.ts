@@ -265,7 +265,7 @@ t.test('services are started in order and stopped in reverse, and all are waited
 });
 
 t.test(
-  'a service that cannot be stopped is logged, and the others are stopped all the same',
+  'FND-12: a set fails with what its services fail with, once the others are stopped too',
   (t) => {
     const notes: string[] = [];
     const all = new MultiService();
@@ -277,9 +277,20 @@ t.test(
     };
     all.addService(c);
     all.startService();
-    successResultOf(all.stopService());
+    const both = failureResultOf(all.stopService(), AggregateError).value;
+    t.equal(both.message, '2 services could not be stopped: c; b');
+    t.same(
+      both.errors.map((error: Error) => error.constructor),
+      [TypeError, RangeError],
+    );
     t.same(notes.slice(-2), ['stop b', 'stop a']);
-    t.equal(flushLoggedErrors(RangeError, TypeError).length, 2);
+    void all.removeService(c);
+    all.startService();
+    // The other's Deferred has failed once and for all.
+    const again = new Noting('d', notes, fail(new RangeError('d')));
+    all.addService(again);
+    failureResultOf(all.stopService(), RangeError);
+    t.equal(notes.at(-1), 'stop a');
     t.end();
   },
 );
