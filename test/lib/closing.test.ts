@@ -299,6 +299,7 @@ t.test('FND-12: an asynchronous stopFactory is waited for, but not for ever', as
   reactor.flush();
   const over: string[] = [];
   const stops = [tcp, udp].map((port) => port.stopListening().addCallback(() => over.push('over')));
+  reactor.flush();
   reactor.advance(29);
   t.same(over, []);
   t.throws(() => tcp.startListening(), /the port is closing/);

@@ -370,8 +370,8 @@ export const MUTANTS: readonly Mutant[] = [
     scenario: 'udp',
     changes: [
       [
-        '      this.#started = false;\n      try {\n        this.#protocol.doStop();',
-        '      this.#started = false;\n      try {\n        (this.#protocol as { stopProtocol?(): void }).stopProtocol?.();\n        this.#protocol.doStop();',
+        '() => this.#protocol.doStop(),',
+        '() => ((this.#protocol as { stopProtocol?(): void }).stopProtocol?.(), this.#protocol.doStop()),',
       ],
     ],
   },
