@@ -25,7 +25,6 @@ import { fail, maybeDeferred, succeed } from './maybe.ts';
 import { buildFrom } from './protocol.ts';
 import { reactor } from './reactor.ts';
 import { GRACE, Service } from './service.ts';
-import { cancelQuietly } from './shutdown.ts';
 import { checkDelay } from './time.ts';
 import { fireEach } from './waiters.ts';
 import { StandIn } from './wrapping.ts';
@@ -168,7 +167,7 @@ class Attempt<P extends IProtocol> {
     if (this.#done) return;
     this.#work = work;
     // Already, by what the factory or the endpoint has called.
-    if (this.#givenUp) cancelQuietly(work);
+    if (this.#givenUp) Deferred.cancelGuarded(work);
   }
 
   #build(protocol: P | null): IProtocol | null {
@@ -184,7 +183,7 @@ class Attempt<P extends IProtocol> {
         this.#reason ??= reason;
         // What prepares a connection that is lost is called off, and then it ends.
         if (this.#work === undefined) this.#end();
-        else cancelQuietly(this.#work);
+        else Deferred.cancelGuarded(this.#work);
       },
     );
   }
@@ -194,7 +193,7 @@ class Attempt<P extends IProtocol> {
     const { grace } = this.#plan;
     this.#givenUp = true;
     this.#transport?.loseConnection();
-    if (this.#work !== undefined) cancelQuietly(this.#work);
+    if (this.#work !== undefined) Deferred.cancelGuarded(this.#work);
     if (this.#ended || grace === null) return;
     this.#within(grace, () => {
       log.warn('a connection was not closed in {grace} seconds: aborting it', { grace });

@@ -20,7 +20,6 @@ import type {
 import { Logger } from './log.ts';
 import { fail, maybeDeferred, succeed } from './maybe.ts';
 import { reactor } from './reactor.ts';
-import { cancelQuietly } from './shutdown.ts';
 import { LoopingCall } from './task.ts';
 import { checkDelay } from './time.ts';
 import { fireEach, Waiters } from './waiters.ts';
@@ -369,7 +368,7 @@ export class TimerService<A extends unknown[] = unknown[]> extends Service {
     const call = this.#call;
     // What becomes of it is of no interest any more.
     this.#loop = undefined;
-    if (call !== undefined) cancelQuietly(call);
+    if (call !== undefined) Deferred.cancelGuarded(call);
     this.#ended(true);
   }
 }
@@ -483,7 +482,7 @@ export class StreamServerEndpointService extends Service {
     const port = this.#port;
     this.#tried = false;
     this.#attempt = this.#port = undefined;
-    if (attempt !== undefined) cancelQuietly(attempt);
+    if (attempt !== undefined) Deferred.cancelGuarded(attempt);
     this.#failure = undefined;
     this.#waiters.fireAll(new Failure(new CancelledError()));
     return port === undefined ? stop : maybeDeferred(() => port.stopListening(this.#stop));

@@ -155,8 +155,3 @@ export class Shutdown {
     if (timer.active()) timer.cancel();
   }
 }
-
-/** Cancels; where the canceller throws, that is logged, and what it was to cancel has failed all the same. */
-export function cancelQuietly(deferred: Deferred<unknown>): void {
-  Deferred.cancelGuarded(deferred);
-}

@@ -9,7 +9,7 @@ import type { Failure } from './failure.ts';
 import type { TriggerID, TriggerPhase } from './interfaces.ts';
 import { Logger } from './log.ts';
 import { maybeDeferred, succeed } from './maybe.ts';
-import { type Awaited, cancelQuietly } from './shutdown.ts';
+import type { Awaited } from './shutdown.ts';
 
 const log = new Logger('plait.reactor');
 
@@ -101,7 +101,7 @@ export class SystemEvents {
         deferred: outcome,
         giveUp() {
           trigger.givenUp = true;
-          cancelQuietly(outcome);
+          Deferred.cancelGuarded(outcome);
         },
       });
     }

@@ -4,10 +4,12 @@
  * many seeds, and `npm run sim` runs more. A failure says with which seed: to play that one again, give it as PLAIT_SEED
  * to `npm run sim -- --scenario …`.
  */
+import { readFileSync } from 'node:fs';
 import { simulate, SimulationFailed } from 'plait/testing';
 import { howMany, inCampaign } from './campaign.ts';
 import t from './fixture.ts';
 import { runMutants } from './sim/mutants.ts';
+import { MUTANTS } from './sim/planted.ts';
 import { programOf, type Scenario, Tally } from './sim/scenario.ts';
 import { SCENARIOS } from './sim/scenarios.ts';
 
@@ -65,6 +67,17 @@ async function timelineOf(scenario: Scenario, seed: number): Promise<string> {
   }
   return '';
 }
+
+t.test('each planted fault names a piece of the code that is there, once', (t) => {
+  const stale = MUTANTS.flatMap(({ name, file, changes }) => {
+    const source = readFileSync(file, 'utf8');
+    return changes
+      .filter(([snippet]) => source.split(snippet).length !== 2)
+      .map(([snippet]) => `${name}: ${snippet}`);
+  });
+  t.same(stale, []);
+  t.end();
+});
 
 t.test('planted faults are found', async (t) => {
   const missed = await runMutants(inCampaign ? undefined : SAMPLE, (line) => t.comment(line));

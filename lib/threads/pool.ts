@@ -17,7 +17,6 @@ import { Failure } from '../failure.ts';
 import type { IReactorFromThreads, Seconds } from '../interfaces.ts';
 import { Logger } from '../log.ts';
 import { maybeDeferred } from '../maybe.ts';
-import { cancelQuietly } from '../shutdown.ts';
 import { checkDelay } from '../time.ts';
 import { fireEach } from '../waiters.ts';
 import { notCloneable, pack, packThrown, snapshot, unpack, unpackThrown } from './crossing.ts';
@@ -309,7 +308,7 @@ export class ThreadPool {
     }
     let result: Deferred<unknown> | undefined;
     const ask = new Deferred<unknown>(() => {
-      if (result !== undefined) cancelQuietly(result);
+      if (result !== undefined) Deferred.cancelGuarded(result);
     });
     work.asks.add(ask);
     ask.addBoth((outcome) => {
