@@ -10,6 +10,8 @@ export interface Mutant {
 }
 
 const STREAM = 'lib/transport/stream.ts';
+const FEED = 'lib/transport/feed.ts';
+const REASONS = 'lib/transport/reasons.ts';
 const CONNECT = 'lib/transport/connect.ts';
 const LISTEN = 'lib/transport/listen.ts';
 const HOSTNAME = 'lib/hostname-endpoint.ts';
@@ -43,8 +45,8 @@ export const MUTANTS: readonly Mutant[] = [
     scenario: 'clamd',
     changes: [
       [
-        'this.#rest = piece.subarray(chunk.length);',
-        'this.#rest = piece.subarray(chunk.length + (chunk.length === 512 ? 0 : piece.length > chunk.length ? 1 : 0));',
+        'this.#sent += chunk.length;',
+        'this.#sent += chunk.length + (chunk.length !== 512 && this.#sent + chunk.length < this.#length ? 1 : 0);',
       ],
     ],
   },
@@ -95,22 +97,22 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: 'a producer is not resumed when it was paused for long',
-    file: STREAM,
+    file: FEED,
     scenario: 'echo',
     changes: [
       [
-        'if (!this.#streaming || this.#producerPaused) this.#prodSoon();',
+        'if (!this.#streaming || this.#paused) this.#prodSoon();',
         'if (!this.#streaming) this.#prodSoon();',
       ],
     ],
   },
   {
     name: 'a push producer is never paused',
-    file: STREAM,
+    file: FEED,
     scenario: 'echo',
     changes: [
       [
-        'if (this.#wire.bufferedBytes <= HIGH_WATER_MARK) return;',
+        'if (this.#fed.bufferedBytes <= HIGH_WATER_MARK) return;',
         'if (HIGH_WATER_MARK > 0) return;',
       ],
     ],
@@ -128,7 +130,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: 'an error is swallowed: a reset is told as an orderly end',
-    file: STREAM,
+    file: REASONS,
     scenario: 'echo',
     changes: [
       ['if (error === undefined) return', "if (error === undefined || 'code' in error) return"],
@@ -136,7 +138,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: "the wrong class: a system's error as it is",
-    file: STREAM,
+    file: REASONS,
     scenario: 'echo',
     changes: [['return new ConnectionLost(message, { cause: error });', 'return error;']],
   },
@@ -351,7 +353,12 @@ export const MUTANTS: readonly Mutant[] = [
     name: 'attempts that have lost the race go on',
     file: HOSTNAME,
     scenario: 'hostname',
-    changes: [['if (attempt !== this.#winner) attempt.protocol?.cancel();', '']],
+    changes: [
+      [
+        'if (attempt !== this.#winner && attempt.protocol !== undefined)\n        Deferred.cancelGuarded(attempt.protocol);',
+        '',
+      ],
+    ],
   },
   {
     name: 'an attempt that does not answer holds up the rest',
