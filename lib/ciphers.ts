@@ -2,10 +2,10 @@
  * How strong a TLS connection must be: versions, ciphers, parameters. Twisted: `AcceptableCiphers`, `TLSVersion` and
  * `DiffieHellmanParameters` of `twisted.internet.ssl`.
  */
-import { readFileSync } from 'node:fs';
 import { LEAST_RSA_BITS } from './certificates.ts';
 import { TAG, bodyOf, readDER } from './der.ts';
 import { CertificateError } from './errors.ts';
+import { readRegularFile } from './regular-file.ts';
 import type { TLSVersion as Version } from './tls-settings.ts';
 
 /** A version of TLS. */
@@ -131,7 +131,7 @@ export class DiffieHellmanParameters {
    */
   static fromFile(path: string): DiffieHellmanParameters {
     try {
-      return DiffieHellmanParameters.fromPEM(readFileSync(path, 'latin1'));
+      return DiffieHellmanParameters.fromPEM(readRegularFile(path).toString('latin1'));
     } catch (cause) {
       const why = (cause as Error).message;
       throw new CertificateError(`cannot use the parameters in ${path}: ${why}`, { cause });

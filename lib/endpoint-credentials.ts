@@ -3,11 +3,12 @@
  * so that a mistake is known before anything is opened. Twisted: the parsers of `ssl:` and `tls:` in
  * `twisted.internet.endpoints`.
  */
-import { readdirSync, readFileSync, statSync } from 'node:fs';
+import { readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { DiffieHellmanParameters } from './ciphers.ts';
 import type { EndpointArguments } from './endpoint-description.ts';
 import { CertificateError, explain } from './errors.ts';
+import { LONGEST_FILE, readRegularFile } from './regular-file.ts';
 import { CertificateOptions, optionsForClientTLS, PrivateCertificate } from './ssl.ts';
 import type { ITLSContextFactory } from './tls-settings.ts';
 import { trustRootFromCertificates } from './trust.ts';
@@ -88,11 +89,16 @@ function authoritiesIn(path: string, argument: string): Buffer[] {
   if (files.length === 0) {
     throw new CertificateError(`cannot use the ${argument} ${path}: there is no .pem in it`);
   }
-  return files.map((file) => contentsOf(file, argument));
+  let left = LONGEST_FILE; // of all of them
+  return files.map((file) => {
+    const contents = contentsOf(file, argument, left);
+    left -= contents.length;
+    return contents;
+  });
 }
 
-function contentsOf(path: string, argument: string): Buffer {
-  return reading(path, argument, () => readFileSync(path));
+function contentsOf(path: string, argument: string, most = LONGEST_FILE): Buffer {
+  return reading(path, argument, () => readRegularFile(path, most));
 }
 
 function reading<T>(path: string, argument: string, read: () => T): T {

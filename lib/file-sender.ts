@@ -9,6 +9,7 @@ import { ConsumerStopped } from './errors.ts';
 import { Failure } from './failure.ts';
 import type { IConsumer, IPullProducer } from './interfaces.ts';
 import { Logger } from './log.ts';
+import { WITHOUT_WAITING } from './regular-file.ts';
 
 const log = new Logger('plait.file-sender');
 
@@ -244,9 +245,16 @@ class PathPieces implements Pieces {
 
   async next(): Promise<Buffer | undefined> {
     if (this.#file === undefined) {
-      const handle = await process.getBuiltinModule('node:fs/promises').open(this.#path);
+      const { open } = process.getBuiltinModule('node:fs/promises');
+      const handle = await open(this.#path, WITHOUT_WAITING);
       const pieces = new FilePieces(handle, this.#chunkSize);
       this.#file = { pieces, close: () => handle.close() };
+      const stats = await handle.stat();
+      // To wait for it takes one of the few threads that Node has for all files and host names.
+      if (stats.isFIFO())
+        throw new TypeError(
+          `cannot send ${String(this.#path)}: it is a FIFO; give a stream that reads it`,
+        );
     }
     return this.#file.pieces.next();
   }

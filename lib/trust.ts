@@ -2,9 +2,10 @@
  * Whom to trust: the authorities whose certificates vouch for others. It verifies nothing. Twisted: `platformTrust` and
  * `trustRootFromCertificates` of `twisted.internet.ssl`, and its `IOpenSSLTrustRoot`.
  */
-import { existsSync, readFileSync, readdirSync } from 'node:fs';
+import { existsSync, readdirSync } from 'node:fs';
 import { Certificate, crypto } from './certificates.ts';
-import { CertificateError } from './errors.ts';
+import { CertificateError, LimitExceeded } from './errors.ts';
+import { LONGEST_FILE, readRegularFile } from './regular-file.ts';
 
 /** The roots that are trusted. Made by {@link platformTrust} and {@link trustRootFromCertificates}. */
 export class TrustRoot {
@@ -73,7 +74,10 @@ const FILES = [
 /** More files than this in a folder of certificates are no such folder. */
 const MOST_FILES = 10_000;
 
+/** By what the variables said, the latest last. */
 const known = new Map<string, TrustRoot>();
+/** How many are kept: a process has one environment, a test a few. */
+const MOST_KNOWN = 16;
 
 /**
  * Trusts whom this system trusts, by the file where it keeps its authorities; where there is none (on Windows, say),
@@ -92,6 +96,10 @@ export function platformTrust(environment: NodeJS.ProcessEnv = process.env): Tru
   if (root === undefined) {
     root = readPlatform(SSL_CERT_FILE, SSL_CERT_DIR, NODE_EXTRA_CA_CERTS);
     known.set(key, root);
+    for (const oldest of known.keys()) {
+      if (known.size <= MOST_KNOWN) break;
+      known.delete(oldest);
+    }
   }
   return root;
 }
@@ -112,7 +120,7 @@ function isSet(value: string | undefined): value is string {
 function pemsOf(name: string, path: string | undefined): string[] {
   if (!isSet(path)) return [];
   try {
-    return blocksOf(readFileSync(path, 'latin1'));
+    return blocksOf(readRegularFile(path).toString('latin1'));
   } catch (cause) {
     throw new CertificateError(`${name}: no certificates in ${path}: ${(cause as Error).message}`, {
       cause,
@@ -123,11 +131,17 @@ function pemsOf(name: string, path: string | undefined): string[] {
 function pemsOfFolders(folders: string | undefined): string[] {
   if (!isSet(folders)) return [];
   const pems: string[] = [];
+  let left = LONGEST_FILE; // of all of them
   try {
     for (const folder of folders.split(':')) {
-      for (const file of readdirSync(folder).slice(0, MOST_FILES)) {
+      const files = readdirSync(folder);
+      if (files.length > MOST_FILES)
+        throw new LimitExceeded(`the folder ${folder}`, MOST_FILES, 'files');
+      for (const file of files) {
         if (!/\.(?:\d+|pem|crt|cer)$/.test(file)) continue;
-        pems.push(readFileSync(`${folder}/${file}`, 'latin1'));
+        const pem = readRegularFile(`${folder}/${file}`, left);
+        left -= pem.length;
+        pems.push(pem.toString('latin1'));
       }
     }
     return blocksOf(pems.join('\n'));

@@ -35,6 +35,7 @@ export const FLOORS: readonly (readonly string[])[] = [
     'log',
     'pending',
     'printable',
+    'regular-file',
     'standard-error',
     'tls-settings',
     'unhandled',

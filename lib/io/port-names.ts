@@ -1,7 +1,7 @@
 /**
  * The names of TCP ports (`http` is 80), as the system lists them in its file of services. Python: `getservbyname`.
  */
-import { readFileSync } from 'node:fs';
+import { readRegularFile } from '../regular-file.ts';
 
 /** A longer file is no list of services: the usual one has 13 KB. */
 const LONGEST_FILE = 2 ** 20;
@@ -28,13 +28,11 @@ export class PortNames {
   }
 
   #read(): ReadonlyMap<string, number> {
-    let text = '';
     try {
-      text = readFileSync(this.#file, 'latin1');
+      return parsePortNames(readRegularFile(this.#file, LONGEST_FILE).toString('latin1'));
     } catch {
-      // A system without a list knows no names.
+      return new Map(); // a system without a list knows no names
     }
-    return text.length > LONGEST_FILE ? new Map() : parsePortNames(text);
   }
 }
 

@@ -5,7 +5,7 @@
  * A rule for editors: that nothing comes must never pass for there being nothing. A source that has been used looks like
  * an empty one, so only a source whose emptiness can be seen, a buffer or a file, may be empty without being asked.
  */
-import type { Stats } from 'node:fs';
+import { constants, type Stats } from 'node:fs';
 import { open, type FileHandle } from 'node:fs/promises';
 import { isErrored, Readable } from 'node:stream';
 import type { ReadableStream, ReadableStreamDefaultReader } from 'node:stream/web';
@@ -15,6 +15,9 @@ import { Deferred, isDetached, Logger, maybeDeferred, succeed } from 'plait';
 import { UnreadableFile, UnusableSource } from './errors.ts';
 
 const log = new Logger('plait.clamd');
+
+/** Windows has none. */
+const { O_NONBLOCK = 0 } = constants as Partial<typeof constants>;
 
 /**
  * Bytes to be scanned: a buffer; a file, by its path; or anything that yields buffers, such as an array, a generator,
@@ -280,15 +283,18 @@ class OpenFile implements Chunks {
     this.#path = path;
     this.#handle = handle;
     this.#size = size;
-    // A device or a pipe has no size, and an end only for now.
+    // A device has no size, and an end only for now.
     this.mayBeEmpty = stats.isFile();
     this.#least = stats.isFile() ? stats.size : 0;
   }
 
   static async open(path: string, size: number): Promise<OpenFile> {
-    const handle = await open(path);
+    // To wait for what writes to a FIFO takes one of the few threads that Node has for all files and host names.
+    const handle = await open(path, constants.O_RDONLY | O_NONBLOCK);
     try {
-      return new OpenFile(path, handle, await handle.stat(), size);
+      const stats = await handle.stat();
+      if (stats.isFIFO()) throw new TypeError('it is a FIFO; give a stream that reads it');
+      return new OpenFile(path, handle, stats, size);
     } catch (error) {
       await handle.close();
       throw error;

@@ -1,10 +1,15 @@
 /** What a process has come to: memory, descriptors, handles; and whether a line of such figures grows. */
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { setImmediate as turn } from 'node:timers/promises';
+import { getHeapStatistics } from 'node:v8';
 
 /** In bytes. */
 export interface Memory {
-  /** Of the process: on Linux without what is mapped from files, which grows as a program's pages come into use. */
+  /**
+   * Of the process, without the pages of V8's own heap: these come and go by megabytes as V8 sees fit, which hides what
+   * leaks outside of it; what leaks inside shows in `heap`. On Linux also without what is mapped from files, which grows as
+   * a program's pages come into use.
+   */
   readonly process: number;
   /** Of JavaScript: objects, and the bytes of buffers. */
   readonly heap: number;
@@ -18,7 +23,8 @@ export async function memory(): Promise<Memory> {
     await turn();
   }
   const { rss, heapUsed, external } = process.memoryUsage();
-  return { process: anonymous() ?? rss, heap: heapUsed + external };
+  const pages = getHeapStatistics().total_physical_size;
+  return { process: (anonymous() ?? rss) - pages, heap: heapUsed + external };
 }
 
 function anonymous(): number | undefined {
