@@ -9,11 +9,12 @@ import { KINDS } from './contract/kinds.ts';
 import * as listening from './contract/listening.ts';
 import * as producing from './contract/producing.ts';
 import * as securing from './contract/securing.ts';
+import * as states from './contract/states.ts';
 import * as switching from './contract/switching.ts';
 import { TLS } from './contract/tls-kind.ts';
 import t from './fixture.ts';
 
-t.setTimeout(180_000);
+t.setTimeout(600_000);
 
 /** Only these, if it is said: `PLAIT_KINDS=sim,tcp`. */
 const only = process.env['PLAIT_KINDS']?.split(',');
@@ -21,6 +22,6 @@ const only = process.env['PLAIT_KINDS']?.split(',');
 for (const kind of [...KINDS, TLS]) {
   if (only?.includes(kind.name) === false) continue;
   const births = kind.unborn === true ? [] : [listening, connecting, securing];
-  for (const { contract } of [connection, closing, producing, switching, chance, ...births])
+  for (const { contract } of [connection, closing, producing, states, switching, chance, ...births])
     contract(t, kind);
 }
