@@ -59,6 +59,11 @@ export interface CertificateOptionsInit extends VersionOptions {
   readonly dhParameters?: DiffieHellmanParameters;
   /** ALPN: protocols, the preferred one first. If the other side has some too, but none of these, there is no connection. */
   readonly acceptableProtocols?: readonly string[];
+  /**
+   * On a client: how many times its server may ask for a renegotiation on a connection, before TLS 1.3. Some servers do
+   * so to ask for a certificate. It must show the same certificate again. Default: 0.
+   */
+  readonly renegotiations?: number;
 }
 
 const VERIFY_DEPTH = 9;
@@ -94,6 +99,7 @@ export class CertificateOptions implements ITLSContextFactory {
       options.trustRoot === undefined ? undefined : trustRootFrom(options.trustRoot);
     this.#trusts = trustRoot !== undefined;
     this.verify = options.verify ?? (this.#trusts ? true : undefined);
+    checkedCount(options.renegotiations ?? 0);
     this.requireCertificate = options.requireCertificate ?? true;
     this.verifyDepth = checkedDepth(options.verifyDepth ?? VERIFY_DEPTH);
     this.verifyPeer = checkedVerifier(options.verifyPeer);
@@ -359,6 +365,7 @@ function contextOf(
     dhparam: dhParameters === undefined ? 'auto' : Buffer.from(dhParameters.pem),
     minVersion: least,
     maxVersion: most,
+    ...(options.renegotiations !== undefined && { renegotiations: options.renegotiations }),
   });
 }
 
@@ -390,6 +397,11 @@ function revokedLists(given: NonNullable<CertificateOptionsInit['crl']>): string
 function checkedDepth(depth: number): number {
   if (Number.isInteger(depth) && depth >= 0) return depth;
   throw new RangeError(`verifyDepth must be a whole number from 0 upwards, not ${String(depth)}`);
+}
+
+function checkedCount(count: number): void {
+  if (Number.isInteger(count) && count >= 0) return;
+  throw new RangeError(`renegotiations must be a whole number from 0, not ${String(count)}`);
 }
 
 function checkedVerifier(verifier: PeerVerifier | undefined): PeerVerifier | undefined {

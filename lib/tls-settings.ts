@@ -22,6 +22,8 @@ export interface TLSContextOptions {
   readonly dhparam?: 'auto' | Buffer;
   readonly minVersion?: TLSVersion;
   readonly maxVersion?: TLSVersion;
+  /** On a client: how many renegotiations its server may ask for on a connection, before TLS 1.3. Default: 0. */
+  readonly renegotiations?: number;
 }
 
 /** What is known of the other side once the handshake is done, and before any byte of the application has passed. */

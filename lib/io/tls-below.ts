@@ -5,10 +5,15 @@ import type { Wire } from './io.ts';
 /** The engine is given more while no more than this waits in the wire below. */
 const LOW_WATER_MARK = 64 * 1024;
 
+/** The type of a record that is an alert (RFC 5246 section 6.2.1). */
+const ALERT = 21;
+
 /** What stands for the wire below in the eyes of the engine. */
 export class Below extends Duplex {
   readonly #wire: Wire;
   readonly #ended: (done: () => void) => void;
+  /** The engine has sent an alert that can be told from data: in TLS 1.2, a warning or the end. */
+  alerted = false;
   #paused = false;
   /** A write that is called back for when the wire below has room. */
   #written: (() => void) | undefined;
@@ -36,6 +41,7 @@ export class Below extends Duplex {
   }
 
   override _write(chunk: Buffer, _encoding: string, done: () => void): void {
+    if (chunk[0] === ALERT && chunk[1] === 3) this.alerted = true;
     this.#wire.write(chunk);
     if (this.#wire.bufferedBytes <= LOW_WATER_MARK) done();
     else this.#written = done;

@@ -19,7 +19,7 @@ export function nodeTLS(): TLSModule {
 }
 
 /** How a context is used: tickets of a server that tells clients apart must not be taken up by another client. */
-type Use = 'client' | 'server' | 'server without tickets';
+type Use = 'client' | 'client that renegotiates' | 'server' | 'server without tickets';
 
 const contexts = new WeakMap<TLSContextOptions, Partial<Record<Use, SecureContext>>>();
 
@@ -31,20 +31,22 @@ const contexts = new WeakMap<TLSContextOptions, Partial<Record<Use, SecureContex
 export function compile(settings: TLSSettings, side: 'client' | 'server'): SecureContext {
   const { context } = settings;
   const tellsApart = settings.requestCertificate === true || settings.forName !== undefined;
-  const use = side === 'server' && tellsApart ? 'server without tickets' : side;
+  let use: Use = side;
+  if (side === 'server' && tellsApart) use = 'server without tickets';
+  else if (side === 'client' && (context.renegotiations ?? 0) > 0) use = 'client that renegotiates';
   let compiled = contexts.get(context);
   if (compiled === undefined) contexts.set(context, (compiled = {}));
   return (compiled[use] ??= create(context, use));
 }
 
 function create(context: TLSContextOptions, use: Use): SecureContext {
-  if (use !== 'client' && (context.cert === undefined || context.key === undefined))
+  if (use.startsWith('server') && (context.cert === undefined || context.key === undefined))
     throw new CertificateError('cannot serve TLS: a server needs a certificate and its key');
   const { constants, X509Certificate: Reader } = process.getBuiltinModule('node:crypto');
-  // Renegotiation costs a server more than its client, and nobody needs it.
-  let secureOptions = constants.SSL_OP_NO_RENEGOTIATION;
+  // Renegotiation costs a server more than its client, and only old servers need it.
+  let secureOptions = use === 'client that renegotiates' ? 0 : constants.SSL_OP_NO_RENEGOTIATION;
   if (use === 'server without tickets') secureOptions |= constants.SSL_OP_NO_TICKET;
-  const { ca, crl, minVersion = 'TLSv1.2', ...others } = context;
+  const { ca, crl, minVersion = 'TLSv1.2', renegotiations: _, ...others } = context;
   try {
     // The engine takes roots that are no certificates for none at all.
     for (const each of ca ?? []) new Reader(each).toString();

@@ -66,6 +66,43 @@ export function handshakeError(peer: Address, cause: Error): Error {
   return new SSLError(`cannot speak TLS with ${peer}: ${explain(cause)}`, { cause });
 }
 
+/**
+ * What is wrong with a renegotiation, which the server has asked for, once it is over; undefined if it may be. The
+ * server must be the one that was found good at first: a renegotiation is no way to become another.
+ *
+ * @param count how many there were on this connection
+ * @param first the certificate that was judged
+ */
+export function judgeRenegotiation(
+  { context: { renegotiations = 0 } }: TLSSettings,
+  count: number,
+  first: X509Certificate | undefined,
+  socket: TLSSocket,
+): Error | undefined {
+  // The engine reports one that it has refused, too.
+  if (renegotiations === 0) return undefined;
+  if (count > renegotiations) {
+    return new SSLError(
+      `the other side asked for more than ${renegotiations} renegotiations, which are all that the option renegotiations allows`,
+    );
+  }
+  const { raw } = socket.getPeerCertificate() as Partial<DetailedPeerCertificate>;
+  // Where a session is taken up again, the engine may show none.
+  if (raw === undefined || first?.raw.equals(raw) === true) return undefined;
+  return new VerificationError('the other side has shown another certificate in a renegotiation');
+}
+
+/** The reason for which a connection has ended, where the other side had been refused a renegotiation before. */
+export function afterRefusal(cause: Error): Error {
+  const { code = '' } = cause as NodeJS.ErrnoException;
+  // What the engine itself has found is another matter.
+  if (code.startsWith('ERR_SSL_') && !code.includes('ALERT')) return cause;
+  return new SSLError(
+    `the other side ended the connection after it was refused a renegotiation, which the option renegotiations allows: ${explain(cause)}`,
+    { cause },
+  );
+}
+
 /** Node says why a certificate is not trusted by an error, or by its code alone. */
 export function problemOf(error: Error | string | undefined): Error {
   if (error instanceof Error) return error;

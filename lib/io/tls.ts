@@ -23,7 +23,15 @@ import type { TLSSettings } from '../tls-settings.ts';
 import type { Veil, Wire, WireEvents } from './io.ts';
 import { Below } from './tls-below.ts';
 import { compile, keepSession, nodeTLS, takeSession } from './tls-context.ts';
-import { handshakeError, judge, peerCertificate, problemOf, verifyError } from './tls-peer.ts';
+import {
+  afterRefusal,
+  handshakeError,
+  judge,
+  judgeRenegotiation,
+  peerCertificate,
+  problemOf,
+  verifyError,
+} from './tls-peer.ts';
 
 const log = new Logger('plait.tls');
 
@@ -65,6 +73,8 @@ export class TLSWire implements Wire, WireEvents {
   #protocol: string | undefined;
   /** The handshake is done and the peer was found good. */
   #secured = false;
+  /** How many handshakes there were after that. */
+  #renegotiations = 0;
   /** Why it is broken; whatever comes later says less. */
   #error: Error | undefined;
   #closed = false;
@@ -153,9 +163,10 @@ export class TLSWire implements Wire, WireEvents {
       ...(kept === undefined ? {} : { session: kept.session }),
     };
     const socket = nodeTLS().connect(options);
-    socket.once('secureConnect', () => {
+    socket.on('secureConnect', () => {
       const { authorizationError } = socket;
-      this.#handshaken(socket.authorized ? undefined : problemOf(authorizationError));
+      if (this.#secured) this.#renegotiated();
+      else this.#handshaken(socket.authorized ? undefined : problemOf(authorizationError));
     });
     if (sessionKey !== undefined) socket.on('session', (fresh) => this.#sessionCame(fresh));
     return socket;
@@ -245,11 +256,19 @@ export class TLSWire implements Wire, WireEvents {
     this.#certificate = certificate;
     this.#protocol = protocol;
     this.#secured = true;
+    this.#below.alerted = false;
     if (this.#session !== undefined) this.#sessionCame(this.#session);
     if (this.#paused) socket.pause();
     this.#options.secured?.();
     // What the handshake has still to say goes first.
     this.#flushSoon();
+  }
+
+  /** The server has asked for another handshake, which is done. */
+  #renegotiated(): void {
+    const count = ++this.#renegotiations;
+    const refusal = judgeRenegotiation(this.#settings, count, this.#certificate, this.#socket);
+    if (refusal !== undefined) this.#fail(refusal);
   }
 
   #sessionCame(session: Buffer): void {
@@ -261,8 +280,15 @@ export class TLSWire implements Wire, WireEvents {
 
   /** The engine has met with an error. */
   #failed(cause: Error): void {
-    if (this.#secured) this.#fail(cause);
+    if (this.#secured) this.#fail(this.#named(cause));
     else this.#fail(handshakeError(this.#wire.peer, cause));
+  }
+
+  /** An error that comes after a client has refused a renegotiation tells of that. */
+  #named(cause: Error): Error {
+    return this.#isClient && this.#below.alerted && !this.#saysGoodbye
+      ? afterRefusal(cause)
+      : cause;
   }
 
   /**
@@ -295,7 +321,7 @@ export class TLSWire implements Wire, WireEvents {
       // An alert of the engine's may be on its way.
       this.#failed(new Error('the other side closed the connection'));
     } else if (!this.#peerEnded && !this.#discarding) {
-      this.#fail(new Error('the other side closed it without saying so (no close_notify)'));
+      this.#failed(new Error('the other side closed it without saying so (no close_notify)'));
     } else {
       this.#end();
     }
@@ -337,7 +363,7 @@ export class TLSWire implements Wire, WireEvents {
     this.#belowClosed = true;
     this.#patience?.();
     if (error !== undefined && this.#error === undefined)
-      this.#error = this.#secured ? error : handshakeError(this.#wire.peer, error);
+      this.#error = this.#secured ? this.#named(error) : handshakeError(this.#wire.peer, error);
     // After an end in order there may be something left to be delivered.
     const waits = this.#secured && !this.#closing && !this.#discarding && !this.#endTold;
     if (this.#error === undefined && waits && !this.#below.destroyed) this.#below.push(null);

@@ -1,19 +1,26 @@
-/** The certificates of the other side: what is read of them, and that it costs no memory for ever. */
-import type { X509Certificate } from 'node:crypto';
-import { TLSSocket, type TLSSocketOptions } from 'node:tls';
+/**
+ * The certificates of the other side: what is read of them, that it costs no memory for ever, and that renegotiations do
+ * not change them.
+ */
+import { X509Certificate } from 'node:crypto';
+import type { AddressInfo } from 'node:net';
+import { createServer, TLSSocket, type TLSSocketOptions } from 'node:tls';
 import {
+  CertificateOptions,
   ClientFactory,
   ConnectionClosed,
   ConnectionDone,
   type ITLSTransport,
+  optionsForClientTLS,
   Reactor,
   SSLError,
   type TLSSettings,
+  VerificationError,
 } from 'plait';
 import { inet } from '../contract/kinds.ts';
 import { Recorder, type Script } from '../contract/recorder.ts';
 import { pem, settings } from '../contract/tls-kind.ts';
-import t from '../fixture.ts';
+import t, { type Test } from '../fixture.ts';
 
 const DEEP = { key: pem('deep.key'), cert: pem('deep.pem'), ca: [pem('ca.pem')] };
 const CHAIN = ['CN=deep', 'CN=deep-2', 'CN=deep-1', 'CN=plait test root'];
@@ -82,4 +89,92 @@ t.test('a certificate that Node cannot read refuses the other side', async (t) =
   t.ok(client instanceof ConnectionClosed, String(client));
   t.ok(server instanceof SSLError, String(server));
   t.equal((server as Error).cause, unreadable);
+});
+
+// ── Renegotiation ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+interface Renegotiating {
+  /** How many renegotiations the client allows; undefined for the default. */
+  readonly allows?: number;
+  /** How often the server asks. */
+  readonly asks: number;
+}
+
+/**
+ * What a client reads, and how its connection ends, of a server of Node's that speaks TLS 1.2, says `ready`, asks for
+ * renegotiations, says `done` after each, and hangs up.
+ */
+async function renegotiated(
+  t: Test,
+  { allows, asks }: Renegotiating,
+): Promise<{ text: string; reason: Error }> {
+  const served = {
+    key: pem('server.key'),
+    cert: pem('server.pem'),
+    maxVersion: 'TLSv1.2',
+  } as const;
+  const server = createServer(served, (socket) => {
+    socket.on('error', () => {});
+    let left = asks;
+    const ask = (): void => {
+      if (left-- === 0) return void socket.end();
+      socket.renegotiate({ rejectUnauthorized: false }, (error) => {
+        if (error === null) socket.write('done', ask);
+      });
+    };
+    socket.write('ready', ask);
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  t.teardown(() => new Promise((resolve) => server.close(resolve)));
+  const { port } = server.address() as AddressInfo;
+  const client = new Recorder();
+  const factory = new ClientFactory();
+  factory.buildProtocol = () => client;
+  const options = optionsForClientTLS('localhost', {
+    trustRoot: pem('ca.pem'),
+    ...(allows !== undefined && { extraCertificateOptions: { renegotiations: allows } }),
+  });
+  new Reactor().connectSSL('127.0.0.1', port, factory, options);
+  while (!client.lost) await new Promise((resolve) => setImmediate(resolve));
+  return { text: client.text(), reason: client.reason?.value as Error };
+}
+
+t.test('FND-57: a client that allows it renegotiates when its server asks', async (t) => {
+  const { text, reason } = await renegotiated(t, { allows: 2, asks: 2 });
+  t.equal(text, 'readydonedone');
+  t.ok(reason instanceof ConnectionDone, String(reason));
+});
+
+t.test('FND-57: a client that has refused to renegotiate names the option', async (t) => {
+  for (const allows of [undefined, 0]) {
+    const { text, reason } = await renegotiated(t, {
+      ...(allows !== undefined && { allows }),
+      asks: 1,
+    });
+    t.equal(text, 'ready');
+    t.ok(reason instanceof SSLError, String(reason));
+    t.match(reason.message, /was refused a renegotiation, which the option renegotiations allows/);
+  }
+});
+
+t.test('FND-57: no more renegotiations than allowed', async (t) => {
+  const { text, reason } = await renegotiated(t, { allows: 1, asks: 2 });
+  t.match(text, /^readydone/);
+  t.ok(reason instanceof SSLError, String(reason));
+  t.match(reason.message, /more than 1 renegotiations/);
+  for (const renegotiations of [-1, 1.5, NaN, Infinity, '1' as unknown as number])
+    t.throws(() => new CertificateOptions({ renegotiations }), RangeError);
+});
+
+t.test('FND-57: a server that becomes another by a renegotiation is refused', async (t) => {
+  const native = TLSSocket.prototype.getPeerCertificate;
+  t.teardown(() => (TLSSocket.prototype.getPeerCertificate = native));
+  const { raw } = new X509Certificate(pem('deep.pem'));
+  // A server of Node's cannot change its certificate.
+  TLSSocket.prototype.getPeerCertificate = function (this: TLSSocket, detailed?: boolean) {
+    return detailed === true ? native.call(this, detailed) : { raw };
+  } as typeof native;
+  const { text, reason } = await renegotiated(t, { allows: 5, asks: 1 });
+  t.ok(reason instanceof VerificationError, String(reason));
+  t.equal(text, 'ready');
 });
