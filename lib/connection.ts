@@ -148,7 +148,8 @@ export class Connection implements AsyncIterable<Buffer>, AsyncDisposable {
   }
 
   #wait(read: Pick<Read, 'take' | 'atEnd'>): Deferred<Buffer | null> {
-    if (this.#read !== undefined) throw new Error('cannot read: another read is waiting');
+    if (this.#read !== undefined && !this.#read.deferred.called)
+      throw new Error('cannot read: another read is waiting');
     const deferred = new Deferred<Buffer | null>(() => {
       this.#read = undefined;
       this.#flow();
@@ -162,6 +163,12 @@ export class Connection implements AsyncIterable<Buffer>, AsyncDisposable {
   #serve(): void {
     const read = this.#read;
     if (read === undefined) return;
+    if (read.deferred.called) {
+      // By somebody else: it is not to take anything.
+      this.#read = undefined;
+      this.#flow();
+      return;
+    }
     try {
       let bytes: Buffer | null | undefined = read.take();
       if (bytes === undefined && this.#lost !== undefined && !this.#ended) throw this.#lost.value;

@@ -248,9 +248,11 @@ export class AsyncResult<T> {
     return this.#result !== undefined && !(this.#result instanceof Failure);
   }
 
-  /** @throws AlreadyCalledError if there is a result already */
+  /** @throws AlreadyCalledError if there is a result already; TypeError for a Deferred: see {@link AsyncResult.of} */
   set(value: T): void {
     this.#mustBeOpen();
+    if (value instanceof Deferred)
+      throw new TypeError('a Deferred is no result: set what it fires with, or use AsyncResult.of');
     this.#result = { value };
     this.#waiters.fireAll(value);
   }

@@ -60,8 +60,8 @@ export class FileSender implements IPullProducer {
   #transform: FileTransform | undefined;
   #sent: Deferred<Buffer> | undefined;
   #last: Buffer = Buffer.alloc(0);
-  /** A piece is being read. */
-  #reading = false;
+  /** Where a piece is being read. When another file is being sent by then, that is not to wait for it. */
+  #reading: Pieces | undefined;
   /** How many pieces were empty, one after the other. */
   #empty = 0;
 
@@ -108,19 +108,19 @@ export class FileSender implements IPullProducer {
 
   /** The consumer wants the next piece. */
   resumeProducing(): void {
-    if (this.#reading || this.#pieces === undefined) return;
-    this.#reading = true;
     const pieces = this.#pieces;
+    if (pieces === undefined || this.#reading === pieces) return;
+    this.#reading = pieces;
     // What ends while a piece is being read is closed only then.
     const current = (): boolean => this.#pieces === pieces;
     pieces.next().then(
       (piece) => {
-        this.#reading = false;
+        if (current()) this.#reading = undefined;
         if (current()) this.#write(piece);
         else this.#closeAfter(pieces);
       },
       (error: unknown) => {
-        this.#reading = false;
+        if (current()) this.#reading = undefined;
         if (current()) this.#fail(error);
         else this.#closeAfter(pieces);
       },
@@ -172,7 +172,10 @@ export class FileSender implements IPullProducer {
     const { consumer, pieces } = { consumer: this.#consumer, pieces: this.#pieces };
     this.#sent = this.#consumer = this.#pieces = this.#transform = undefined;
     consumer?.unregisterProducer();
-    if (pieces !== undefined && !this.#reading) this.#closeAfter(pieces);
+    const reading = this.#reading;
+    this.#reading = undefined;
+    this.#empty = 0;
+    if (pieces !== undefined && reading !== pieces) this.#closeAfter(pieces);
   }
 
   #closeAfter(pieces: Pieces): void {

@@ -136,12 +136,14 @@ const METHODS = [
  */
 export function redirectConsole(logger: Logger = new Logger('console')): Disposable {
   const restore: (() => void)[] = [];
+  let over = false;
   for (const [method, level] of METHODS) {
     // The console's methods are bound to it, and what others have put there is called as they would be.
     // eslint-disable-next-line @typescript-eslint/unbound-method -- see above
     const original = console[method];
     const redirected = (...args: unknown[]): void => {
-      if (writing) {
+      // What has redirected it since, and does so no more, has put this back.
+      if (writing || over) {
         original(...args);
         return;
       }
@@ -160,6 +162,7 @@ export function redirectConsole(logger: Logger = new Logger('console')): Disposa
   }
   return {
     [Symbol.dispose]() {
+      over = true;
       for (const undo of restore) undo();
     },
   };

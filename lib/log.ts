@@ -92,7 +92,9 @@ export class LogPublisher implements ILogObserver {
   emit(event: LogEvent): void {
     if (this.#nested >= MOST_NESTED) return;
     this.#nested++;
-    for (const observer of [...this.#observers]) tell(observer, event);
+    // One of them may remove another.
+    for (const observer of [...this.#observers])
+      if (this.#observers.has(observer)) tell(observer, event);
     this.#nested--;
   }
 }

@@ -376,19 +376,26 @@ export class DeferredQueue<T> implements AsyncIterable<T> {
 
   /** Takes things one by one; ends when the queue has been shut down and is empty. */
   [Symbol.asyncIterator](): AsyncIterator<T, undefined> {
-    let got: Deferred<T> | undefined;
+    const gets = new Set<Deferred<T>>();
+    let over = false;
     return {
       next: async () => {
+        if (over) return { done: true, value: undefined };
+        let got: Deferred<T> | undefined;
         try {
           got = this.get();
+          gets.add(got);
           return { done: false, value: await got };
         } catch (error) {
           if (error instanceof QueueShutDown) return { done: true, value: undefined };
           throw error;
+        } finally {
+          if (got !== undefined) gets.delete(got);
         }
       },
       return: () => {
-        got?.cancel();
+        over = true;
+        for (const got of gets) got.cancel();
         return Promise.resolve({ done: true, value: undefined });
       },
     };

@@ -46,8 +46,10 @@ export class ReconnectingClientFactory<P extends IProtocol = IProtocol> extends 
   #delay: Seconds | undefined;
   /** How often it has tried again since the last success. */
   retries = 0;
+  /** The one that was heard of last. */
   #connector: IConnector | undefined;
-  #call: IDelayedCall | undefined;
+  /** Those that are connecting, or have failed last, and what each waits for before it tries again. */
+  readonly #connectors = new Map<IConnector, IDelayedCall | undefined>();
 
   /** The latest delay in seconds: the next one is `factor` times as long. */
   get delay(): Seconds {
@@ -61,6 +63,8 @@ export class ReconnectingClientFactory<P extends IProtocol = IProtocol> extends 
 
   override startedConnecting(connector: IConnector): void {
     this.#connector = connector;
+    this.#forget(connector);
+    this.#connectors.set(connector, undefined);
   }
 
   override clientConnectionFailed(connector: IConnector, reason: Failure): void {
@@ -73,6 +77,7 @@ export class ReconnectingClientFactory<P extends IProtocol = IProtocol> extends 
 
   #tryAgain(connector: IConnector): void {
     this.#connector = connector;
+    this.#forget(connector);
     if (this.continueTrying) this.retry();
   }
 
@@ -105,20 +110,31 @@ export class ReconnectingClientFactory<P extends IProtocol = IProtocol> extends 
       destination,
       delay: this.#delay,
     });
-    if (this.#call?.active() === true) this.#call.cancel();
-    this.#call = this.clock.callLater(this.#delay, () => {
-      this.#call = undefined;
-      // Somebody else may have been quicker.
+    this.#forget(connector);
+    const call = this.clock.callLater(this.#delay, () => {
+      this.#connectors.delete(connector);
+      // Another caller may have been quicker.
       if (connector.state === 'disconnected') connector.connect();
     });
+    this.#connectors.set(connector, call);
   }
 
-  /** Makes no more attempts, and gives up the one that is under way. */
+  /** It does not try again, unless it is told to. */
+  #forget(connector: IConnector): void {
+    const call = this.#connectors.get(connector);
+    if (call?.active() === true) call.cancel();
+    this.#connectors.delete(connector);
+  }
+
+  /** Makes no more attempts, with any of its connectors, and gives up those that are under way. */
   stopTrying(): void {
     this.continueTrying = false;
-    if (this.#call?.active() === true) this.#call.cancel();
-    this.#call = undefined;
-    if (this.#connector?.state === 'connecting') this.#connector.stopConnecting();
+    // A subclass may have overridden `startedConnecting`.
+    const latest = this.#connector === undefined ? [] : [this.#connector];
+    for (const connector of new Set([...this.#connectors.keys(), ...latest])) {
+      this.#forget(connector);
+      if (connector.state === 'connecting') connector.stopConnecting();
+    }
   }
 
   /** It was a success: the next delay is the first again, and it may try again if it had been stopped. */

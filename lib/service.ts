@@ -201,13 +201,14 @@ export class MultiService extends Service implements Iterable<Service> {
 
   override privilegedStartService(): void {
     super.privilegedStartService();
-    for (const service of this) service.privilegedStartService();
+    // One of them may take another out.
+    for (const service of this) if (service.parent === this) service.privilegedStartService();
   }
 
   /** Starts the parts in order. What one of them throws is thrown on; those before it run, and can be stopped. */
   override startService(): void {
     super.startService();
-    for (const service of this) service.startService();
+    for (const service of this) if (service.parent === this) service.startService();
   }
 
   /**
@@ -266,6 +267,10 @@ function allOf(failures: readonly Failure[]): Failure | undefined {
   return new Failure(
     new AggregateError(errors, `${errors.length} services could not be stopped: ${what}`),
   );
+}
+
+function logged(failure: Failure): void {
+  log.failure('a service could not be stopped', failure);
 }
 
 function nameOf(service: Service): string {
@@ -384,7 +389,11 @@ export class StreamServerEndpointService extends Service {
   /** It has tried to listen since it was stopped. */
   #tried = false;
   #attempt: Deferred<void> | undefined;
+  /** Counts the attempts: what becomes of one that was given up may still be told. */
+  #attempts = 0;
   #port: IListeningPort | undefined;
+  /** The port that was stopped last, which may still be closing. */
+  #closing: IListeningPort | undefined;
   readonly #waiters = new Waiters<IListeningPort>();
   /** How the latest attempt has failed. */
   #failure: Failure | undefined;
@@ -445,15 +454,24 @@ export class StreamServerEndpointService extends Service {
     if (this.#tried) return;
     this.#tried = true;
     this.#looked = this.#waiters.size > 0;
+    const attempt = ++this.#attempts;
+    const isCurrent = (): boolean => this.#tried && attempt === this.#attempts;
     this.#attempt = maybeDeferred(() => this.#endpoint.listen(this.#factory)).addCallbacks(
       (port) => {
+        if (!isCurrent()) return this.#close(port).addErrback(logged);
         this.#port = port;
         this.#waiters.fireAll(port);
+        return undefined;
       },
       (failure) => {
-        this.#failed(failure);
+        if (isCurrent()) this.#failed(failure);
       },
     );
+  }
+
+  /** It may be closing already: each who asks is told when it is closed. */
+  #close(port: IListeningPort): Deferred<void> {
+    return maybeDeferred(() => port.stopListening(this.#stop)).addCallback(() => {});
   }
 
   #failed(failure: Failure): void {
@@ -482,10 +500,11 @@ export class StreamServerEndpointService extends Service {
     const port = this.#port;
     this.#tried = false;
     this.#attempt = this.#port = undefined;
+    if (port !== undefined) this.#closing = port;
     if (attempt !== undefined) Deferred.cancelGuarded(attempt);
     this.#failure = undefined;
     this.#waiters.fireAll(new Failure(new CancelledError()));
-    return port === undefined ? stop : maybeDeferred(() => port.stopListening(this.#stop));
+    return this.#closing === undefined ? stop : this.#close(this.#closing);
   }
 }
 

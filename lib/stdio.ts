@@ -165,6 +165,7 @@ export class StandardIOEndpoint implements IStreamServerEndpoint {
       this.#listened = true;
       this.#reactor.standardIO(protocol);
     } catch (error) {
+      this.#listened = false;
       return fail(new Failure(error));
     }
     return succeed<IListeningPort>(new StandardIOPort());

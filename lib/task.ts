@@ -3,7 +3,6 @@
  * `twisted.internet.task`.
  */
 import { Deferred, type Settled } from './defer.ts';
-import { Failure } from './failure.ts';
 import type { IDelayedCall, IReactorTime, Seconds } from './interfaces.ts';
 import { maybeDeferred } from './maybe.ts';
 import { reactor } from './reactor.ts';
@@ -61,12 +60,14 @@ export class LoopingCall<A extends unknown[] = unknown[]> {
   f: (...args: A) => unknown;
   /** What it is called with. */
   a: A;
-  #running = false;
   #interval: Seconds | undefined;
   #startTime: Seconds = 0;
   #runAtStart = true;
   #call: IDelayedCall | undefined;
+  /** What `start` has returned, while it runs. When it is started again, a call from before may still be going on. */
   #stopped: Deferred<this> | undefined;
+  /** When calls were counted last since it was started. */
+  #counted: Seconds | undefined;
 
   constructor(fn: (...args: A) => unknown, ...args: A) {
     this.f = fn;
@@ -77,19 +78,19 @@ export class LoopingCall<A extends unknown[] = unknown[]> {
    * A looping call whose function is given how many calls were due since it was last made: 1, or more after a delay.
    */
   static withCount(fn: (count: number) => unknown): LoopingCall<[]> {
-    let last: Seconds | undefined;
     const loop: LoopingCall<[]> = new LoopingCall<[]>(() => {
       const now = loop.clock.seconds();
       const interval = loop.#interval ?? 0;
       if (interval === 0) {
-        last = now;
+        loop.#counted = now;
         return fn(1);
       }
-      const before = last ?? (loop.#runAtStart ? loop.#startTime - interval : loop.#startTime);
+      const before =
+        loop.#counted ?? (loop.#runAtStart ? loop.#startTime - interval : loop.#startTime);
       const elapsed = (time: Seconds): number => Math.trunc((time - loop.#startTime) / interval);
       const count = elapsed(now) - elapsed(before);
       if (count <= 0) return undefined;
-      last = now;
+      loop.#counted = now;
       return fn(count);
     });
     return loop;
@@ -97,7 +98,7 @@ export class LoopingCall<A extends unknown[] = unknown[]> {
 
   /** True from `start` until `stop`, or until the function fails. */
   get running(): boolean {
-    return this.#running;
+    return this.#stopped !== undefined;
   }
 
   /**
@@ -115,22 +116,23 @@ export class LoopingCall<A extends unknown[] = unknown[]> {
   }
 
   /**
-   * Begins. Fires with this when it is stopped; fails with what the function fails with.
+   * Begins. Fires with this when it is stopped; fails with what the function fails with. When it is started again while
+   * the last call from before goes on, that is not waited for; what the earlier `start` returned fires when it is over.
    *
    * @param interval seconds between calls; 0 for as often as the reactor gets round to it
    * @param now false to wait for the interval before the first call
    * @throws Error if it runs already; RangeError for an interval that is negative or not finite
    */
   start(interval: Seconds, now = true): Deferred<this> {
-    if (this.#running) throw new Error('cannot start a LoopingCall that is running');
+    if (this.running) throw new Error('cannot start a LoopingCall that is running');
     this.#interval = checkDelay(interval, 'interval');
-    this.#running = true;
     this.#runAtStart = now;
     this.#startTime = this.clock.seconds();
+    this.#counted = undefined;
     const stopped = new Deferred<this>();
     this.#stopped = stopped;
-    if (now) this.#run();
-    else this.#schedule();
+    if (now) this.#run(stopped);
+    else this.#schedule(stopped);
     return stopped;
   }
 
@@ -140,11 +142,12 @@ export class LoopingCall<A extends unknown[] = unknown[]> {
    * @throws Error if it does not run
    */
   stop(): void {
-    if (!this.#running) throw new Error('cannot stop a LoopingCall that is not running');
-    this.#running = false;
+    const stopped = this.#stopped;
+    if (stopped === undefined) throw new Error('cannot stop a LoopingCall that is not running');
+    this.#stopped = undefined;
     if (this.#call === undefined) return;
     this.#unschedule();
-    this.#end(this);
+    stopped.callback(this);
   }
 
   /**
@@ -153,37 +156,31 @@ export class LoopingCall<A extends unknown[] = unknown[]> {
    * @throws Error if it does not run
    */
   reset(): void {
-    if (!this.#running) throw new Error('cannot reset a LoopingCall that is not running');
+    if (this.#stopped === undefined)
+      throw new Error('cannot reset a LoopingCall that is not running');
     if (this.#call === undefined) return;
     this.#unschedule();
     this.#startTime = this.clock.seconds();
-    this.#schedule();
+    this.#schedule(this.#stopped);
   }
 
   /** Stops it if it runs: `using ticking = …`. */
   [Symbol.dispose](): void {
-    if (this.#running) this.stop();
+    if (this.running) this.stop();
   }
 
-  #run(): void {
+  #run(stopped: Deferred<this>): void {
     this.#call = undefined;
     maybeDeferred(this.f, ...this.a).addCallbacks(
       () => {
-        if (this.#running) this.#schedule();
-        else this.#end(this);
+        if (this.#stopped === stopped) this.#schedule(stopped);
+        else stopped.callback(this);
       },
       (failure) => {
-        this.#running = false;
-        this.#end(failure);
+        if (this.#stopped === stopped) this.#stopped = undefined;
+        stopped.errback(failure);
       },
     );
-  }
-
-  #end(result: this | Failure): void {
-    const stopped = this.#stopped;
-    this.#stopped = undefined;
-    if (result instanceof Failure) stopped?.errback(result);
-    else stopped?.callback(result);
   }
 
   #unschedule(): void {
@@ -192,9 +189,9 @@ export class LoopingCall<A extends unknown[] = unknown[]> {
   }
 
   /** Asks for the next call: at the next whole multiple of the interval since the start. */
-  #schedule(): void {
+  #schedule(stopped: Deferred<this>): void {
     this.#call = this.clock.callLater(this.#untilNext(this.clock.seconds()), () => {
-      this.#run();
+      this.#run(stopped);
     });
   }
 

@@ -9,12 +9,19 @@ import { globalLogPublisher, LOG_LEVELS, stderrObserver, type LogEvent } from '.
 const ERROR = LOG_LEVELS.indexOf('error');
 
 /** What each collection that is going on has so far; the innermost, which alone gets events, is last. */
-const collections: LogEvent[][] = [];
+const collections: Collection[] = [];
+
+/** The errors of one collection, and whether the end of it puts the writing to standard error back. */
+interface Collection {
+  readonly events: LogEvent[];
+  writes: boolean;
+}
 
 /**
  * Collects the errors that are logged from now on: events with a failure, and those of level `error` and above.
  * Meanwhile nothing is written to standard error. Returns a function that ends it, which puts the writing back if it
- * was there before, and returns the errors that nobody has flushed.
+ * was there before, and returns the errors that nobody has flushed. Of several, the innermost alone gets events; they
+ * may end in any order.
  *
  * @example
  * const stop = collectLoggedErrors();
@@ -22,11 +29,13 @@ const collections: LogEvent[][] = [];
  * stop().length; // 1
  */
 export function collectLoggedErrors(): () => LogEvent[] {
-  const mine: LogEvent[] = [];
-  const observer = (event: LogEvent) => {
-    if (collections.at(-1) === mine && isError(event)) mine.push(event);
+  const mine: Collection = {
+    events: [],
+    writes: globalLogPublisher.observers.includes(stderrObserver),
   };
-  const writes = globalLogPublisher.observers.includes(stderrObserver);
+  const observer = (event: LogEvent) => {
+    if (collections.at(-1) === mine && isError(event)) mine.events.push(event);
+  };
   globalLogPublisher.removeObserver(stderrObserver);
   globalLogPublisher.addObserver(observer);
   collections.push(mine);
@@ -35,8 +44,11 @@ export function collectLoggedErrors(): () => LogEvent[] {
     if (at < 0) return [];
     collections.splice(at, 1);
     globalLogPublisher.removeObserver(observer);
-    if (writes) globalLogPublisher.addObserver(stderrObserver);
-    return mine;
+    const inner = collections[at];
+    // What began within it, and goes on, sees to that in its place.
+    if (inner !== undefined) inner.writes ||= mine.writes;
+    else if (mine.writes) globalLogPublisher.addObserver(stderrObserver);
+    return mine.events;
   };
 }
 
@@ -53,7 +65,7 @@ export function collectLoggedErrors(): () => LogEvent[] {
  * stop().length; // 0
  */
 export function flushLoggedErrors(...patterns: ErrorPattern[]): LogEvent[] {
-  const errors = collections.at(-1);
+  const errors = collections.at(-1)?.events;
   if (errors === undefined) {
     throw new Error('cannot flush logged errors: collectLoggedErrors() has not been called');
   }

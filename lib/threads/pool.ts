@@ -347,9 +347,13 @@ export class ThreadPool {
     this.#goOn();
   }
 
-  /** Takes work again after `stop`. A new pool does so from the beginning. */
+  /**
+   * Takes work again after `stop`. A new pool does so from the beginning. Work that still waited for a thread is done by
+   * the threads that come now, and whoever stopped the pool is told when those from before have ended.
+   */
   start(): void {
     this.#started = true;
+    if (this.#stops.length > 0) this.#end();
   }
 
   /**

@@ -43,6 +43,8 @@ export class Connector implements IConnector, Closable {
   #attempt: Attempt | undefined;
   #timer: IDelayedCall | undefined;
   #stream: Stream | undefined;
+  /** `disconnect` was called while the protocol was being built. */
+  #unwanted = false;
   #factoryStarted = false;
   /** This attempt was not begun, because the reactor stops. */
   #refused = false;
@@ -145,7 +147,9 @@ export class Connector implements IConnector, Closable {
 
   disconnect(): void {
     if (this.#state === 'connecting') this.stopConnecting();
-    else if (this.#state === 'connected') this.#stream?.loseConnection();
+    else if (this.#state !== 'connected') return;
+    else if (this.#stream === undefined) this.#unwanted = true;
+    else this.#stream.loseConnection();
   }
 
   /** The reactor stops. */
@@ -187,6 +191,7 @@ export class Connector implements IConnector, Closable {
   #connected(wire: Wire): void {
     this.#attemptEnded();
     this.#state = 'connected';
+    this.#unwanted = false;
     let protocol: IProtocol | null;
     try {
       protocol = buildFrom(this.#factory, wire.peer);
@@ -204,6 +209,7 @@ export class Connector implements IConnector, Closable {
     this.#stream = stream;
     if (protocol === null) stream.refuse();
     else stream.begin(protocol, this.#securing);
+    if (this.#unwanted as boolean) stream.loseConnection();
   }
 
   #lost(reason: Failure): void {

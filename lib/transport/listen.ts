@@ -65,8 +65,8 @@ export class Port implements IListeningPort, Closable, AsyncDisposable {
   /** How the latest attempt to listen ended; undefined while it is going on. */
   #outcome: Failure | 'listening' | undefined;
   #readers: Deferred<IListeningPort>[] = [];
-  /** Somebody has asked how it ended. */
-  #looked = false;
+  /** Whether somebody has asked how it ended. Each attempt has one of its own. */
+  #watched = { looked: false };
   #stopped: Deferred<void>[] = [];
   #factoryStarted = false;
   /** The connections that it has taken, and that are not gone. */
@@ -97,7 +97,7 @@ export class Port implements IListeningPort, Closable, AsyncDisposable {
   /** Each look gives a Deferred of its own, so that several may wait. */
   get ready(): Deferred<IListeningPort> {
     const ready = new Deferred<IListeningPort>();
-    this.#looked = true;
+    this.#watched.looked = true;
     if (this.#outcome === undefined) this.#readers.push(ready);
     else if (this.#outcome === 'listening') ready.callback(this);
     else ready.errback(this.#outcome);
@@ -109,7 +109,7 @@ export class Port implements IListeningPort, Closable, AsyncDisposable {
       throw new Error(`cannot start to listen: the port is ${this.#state}`);
     this.#state = 'binding';
     this.#outcome = this.#listener = this.#address = undefined;
-    this.#looked = false;
+    this.#watched = { looked: false };
     this.#home.opened(this);
     try {
       this.#listener = this.#open({
@@ -196,8 +196,9 @@ export class Port implements IListeningPort, Closable, AsyncDisposable {
     const failure = new Failure(error);
     this.#outcome = failure;
     // A program that serves nothing is not to live on unnoticed: what is thrown here ends it, as Twisted and Node do.
+    const watched = this.#watched;
     this.#home.soon(() => {
-      if (!this.#looked) throw error;
+      if (!watched.looked) throw error;
     });
     this.#over(failure);
   }

@@ -82,8 +82,8 @@ export class Port implements IUDPTransport, Closable, DatagramEvents {
   /** How the latest attempt to bind ended; undefined while it is going on. */
   #outcome: Failure | 'listening' | undefined;
   #readers: Deferred<IListeningPort>[] = [];
-  /** Somebody has asked how it ended. */
-  #looked = false;
+  /** Whether somebody has asked how it ended. Each attempt has one of its own. */
+  #watched = { looked: false };
   #stopped: Deferred<void>[] = [];
   #started = false;
   /** The descriptor that was given to it has been used: its number may be another's by now. */
@@ -126,7 +126,7 @@ export class Port implements IUDPTransport, Closable, DatagramEvents {
   /** Each look gives a Deferred of its own, so that several may wait. */
   get ready(): Deferred<IListeningPort> {
     const ready = new Deferred<IListeningPort>();
-    this.#looked = true;
+    this.#watched.looked = true;
     if (this.#outcome === undefined) this.#readers.push(ready);
     else if (this.#outcome === 'listening') ready.callback(this);
     else ready.errback(this.#outcome);
@@ -146,9 +146,17 @@ export class Port implements IUDPTransport, Closable, DatagramEvents {
     }
     this.#state = 'binding';
     this.#outcome = this.#socket = this.#address = this.#peer = undefined;
-    this.#looked = this.#broadcast = false;
+    this.#watched = { looked: false };
+    this.#broadcast = false;
     this.#home.opened(this);
-    this.#socket = this.#io.datagram?.(this.#target, this);
+    try {
+      this.#socket = this.#io.datagram?.(this.#target, this);
+    } catch (error) {
+      // The caller is told, and nobody else waits for it.
+      this.#outcome = new Failure(error);
+      this.#over(this.#outcome);
+      throw error;
+    }
     // A body whose bind is synchronous has reported by now, and what it reported had to wait for the socket.
     this.#begin();
   }
@@ -181,8 +189,9 @@ export class Port implements IUDPTransport, Closable, DatagramEvents {
     const failure = new Failure(error instanceof PlaitError ? error : this.#cannotListen(error));
     this.#outcome = failure;
     // A program that serves nothing is not to live on unnoticed: what is thrown here ends it, as Twisted and Node do.
+    const watched = this.#watched;
     this.#home.soon(() => {
-      if (!this.#looked) throw failure.value;
+      if (!watched.looked) throw failure.value;
     });
     this.#over(failure);
   }

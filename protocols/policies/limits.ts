@@ -98,8 +98,8 @@ export class LimitConnectionsByPeer extends WrappingFactory {
   }
 
   override registerProtocol(wrapper: ProtocolWrapper): void {
+    if (!this.protocols.has(wrapper)) this.#count(wrapper, 1);
     super.registerProtocol(wrapper);
-    this.#count(wrapper, 1);
   }
 
   override unregisterProtocol(wrapper: ProtocolWrapper): void {
