@@ -96,8 +96,10 @@ export class StringTransport implements ITLSTransport {
     this.#written = [];
   }
 
+  /** Keeps it; drops it once the connection was aborted or is lost, as a real transport does. */
   write(data: Uint8Array | string): void {
     checkBytes('write', data);
+    if (!this.connected || this.aborting) return;
     const bytes = Buffer.from(data as Uint8Array);
     this.#written.push(bytes);
     this.#writtenBytes += bytes.length;
@@ -118,12 +120,13 @@ export class StringTransport implements ITLSTransport {
   }
 
   abortConnection(): void {
+    if (!this.connected) return;
     this.aborting = true;
     this.loseConnection();
   }
 
   loseWriteConnection(): void {
-    this.writeDisconnecting = true;
+    if (this.connected) this.writeDisconnecting = true;
   }
 
   getHost(): Address {
@@ -134,16 +137,20 @@ export class StringTransport implements ITLSTransport {
     return this.#options.peerAddress ?? new IPv4Address('TCP', '192.168.1.1', 54321);
   }
 
-  /** Throws if one is registered already. */
+  /** Throws if one is registered already. Stops the producer if the connection is lost. */
   registerProducer(producer: IPushProducer | IPullProducer, streaming: boolean): void {
     if (this.producer !== undefined) throw new Error('cannot register two producers');
+    if (!this.connected) {
+      watchHook(producer.stopProducing(), 'stopProducing', undefined);
+      return;
+    }
     this.producer = producer;
     this.streaming = streaming;
   }
 
-  /** Throws if none is registered. */
+  /** Throws if none is registered, unless the connection is lost. */
   unregisterProducer(): void {
-    if (this.producer === undefined)
+    if (this.producer === undefined && this.connected)
       throw new Error('cannot unregister a producer: none is registered');
     this.producer = this.streaming = undefined;
   }
@@ -173,6 +180,7 @@ export class StringTransport implements ITLSTransport {
 
   /** Notes it. Throws SSLError once it is closing, as a real transport does. */
   startTLS(contextFactory: ITLSContextFactory, options: StartTLSOptions = {}): void {
+    if (!this.connected) return;
     if (this.disconnecting || this.writeDisconnecting)
       throw new SSLError('cannot start TLS: the connection is closing');
     this.startedTLS.push({ contextFactory, options, written: this.#writtenBytes });
