@@ -104,7 +104,7 @@ export class EndpointArguments {
    */
   bad(name: string, what: string, value: string): EndpointSyntaxError {
     const at = this.#taken.get(name) ?? 0;
-    return unusable(this.#description, at, `${what}: ${JSON.stringify(shortened(value))}`);
+    return unusable(this.#description, at, `${what}: ${shown(value)}`);
   }
 
   /** @internal Nothing is expected: `stdio:` is as good as `stdio`. */
@@ -115,12 +115,28 @@ export class EndpointArguments {
   /** @internal EndpointSyntaxError if an argument was not taken. */
   end(): void {
     const error = (at: number, what: string, value: string): EndpointSyntaxError =>
-      unusable(this.#description, at, `${what}: ${JSON.stringify(shortened(value))}`);
+      unusable(this.#description, at, `${what}: ${shown(value)}`);
     for (const [name, { at }] of this.#named)
       throw error(at, 'there is no argument of this name', name);
     for (const { value, at } of this.#positional)
       throw error(at, 'there is one argument too many', value);
   }
+}
+
+/** The name of an argument whose value is no matter for a message. */
+const SECRET = /((?:pass|pwd|secret|token|credential|auth|api_?key)[^:=\\]*=)(?:\\.|[^:\\])+/gis;
+
+/** What stands before an `@`, and is no path: a password, where it is one of credentials. */
+const BEFORE_AT = /(?<=:)(?![/@])(?:\\.|[^:\\@])+@/gs;
+
+/** A description for a message: the values of arguments called `passphrase`, say, and credentials are not shown. */
+export function withoutSecrets(description: string): string {
+  return description.replace(SECRET, '$1***').replace(BEFORE_AT, '***@');
+}
+
+/** The value of an argument for a message. */
+function shown(value: string): string {
+  return JSON.stringify(shortened(withoutSecrets(`:${value}`).slice(1)));
 }
 
 /** A text for a message, however long it is. */
@@ -130,7 +146,7 @@ export function shortened(text: string): string {
 
 function unusable(description: string, at: number, what: string): EndpointSyntaxError {
   return new EndpointSyntaxError(
-    `cannot use the endpoint description ${JSON.stringify(shortened(description))}: at position ${at}, ${what}`,
+    `cannot use the endpoint description ${JSON.stringify(shortened(withoutSecrets(description)))}: at position ${at}, ${what}`,
     at,
   );
 }

@@ -3,7 +3,12 @@
  * programs and libraries add. Twisted: `IStreamServerEndpointStringParser` and
  * `IStreamClientEndpointStringParserWithReactor`, which are found as plug-ins; here they are registered.
  */
-import { type EndpointArguments, parseDescription, shortened } from './endpoint-description.ts';
+import {
+  type EndpointArguments,
+  parseDescription,
+  shortened,
+  withoutSecrets,
+} from './endpoint-description.ts';
 import { EndpointPrefixTaken, EndpointSyntaxError } from './errors.ts';
 import type { HostnameEndpointReactor } from './hostname-endpoint.ts';
 import type {
@@ -79,7 +84,7 @@ export class Parsers<P extends { readonly prefix: string }> {
     const parser = this.#parsers.get(kind);
     if (parser === undefined) {
       throw new EndpointSyntaxError(
-        `cannot ${this.#purpose} ${JSON.stringify(shortened(description))}: there is no kind ${JSON.stringify(shortened(kind))} at position 0, only ${[...this.#parsers.keys()].join(', ')}`,
+        `cannot ${this.#purpose} ${JSON.stringify(shortened(withoutSecrets(description)))}: there is no kind ${JSON.stringify(shortened(kind))} at position 0, only ${[...this.#parsers.keys()].join(', ')}`,
         0,
       );
     }

@@ -109,6 +109,9 @@ export function snapshot(
 /** What an attempt to post `what` has come to. */
 export function notCloneable(what: string, cause: unknown): NotCloneableError {
   const why = cause instanceof Error ? cause.message : inspect(cause);
+  // The engine quotes the whole source of a function, where there may be anything.
+  if (/^(?!#<|Symbol\().* could not be cloned/s.test(why))
+    return new NotCloneableError(`cannot send ${what} to another thread: it has a function`);
   return new NotCloneableError(`cannot send ${what} to another thread: ${why}`, { cause });
 }
 

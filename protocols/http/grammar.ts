@@ -20,7 +20,7 @@
  */
 import { asciiLowerCase, LimitExceeded, ReceiveBuffer, exactly, type Parse } from 'plait';
 import { DataLoss, ParseError, quoted } from './errors.ts';
-import { Headers, isFieldValue, isToken } from './headers.ts';
+import { Headers, isFieldValue, isToken, shownName } from './headers.ts';
 import type { Request, ResponseHead } from './message.ts';
 
 /** How much a server may send besides the body. */
@@ -551,7 +551,9 @@ function checkHeaders(headers: Headers, body: Uint8Array | undefined): void {
   const spelled = new Map<string, string>();
   for (const [name, value] of headers) {
     if (!isToken(name))
-      throw new TypeError(`the header name ${quoted(name)} cannot be sent: it is no token`);
+      throw new TypeError(
+        `the header name ${quoted(shownName(name))} cannot be sent: it is no token`,
+      );
     if (!isFieldValue(value)) {
       // Not shown: it may be a secret.
       throw new TypeError(

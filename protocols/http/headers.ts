@@ -56,7 +56,7 @@ export class Headers implements Iterable<[name: string, value: string]> {
    */
   addRawHeader(name: string, value: string): void {
     mustBeString(name, 'a header name');
-    mustBeString(value, `the value of header ${JSON.stringify(name)}`);
+    mustBeString(value, `the value of header ${JSON.stringify(shownName(name))}`);
     const key = asciiLowerCase(name);
     const values = this.#fields.get(key);
     if (values === undefined) this.#fields.set(key, [value]);
@@ -105,6 +105,8 @@ export class Headers implements Iterable<[name: string, value: string]> {
 }
 
 function* pairsOf(init: HeadersInit): Generator<readonly [string, string]> {
+  if (typeof init !== 'object' || init === null)
+    throw new TypeError(`headers are an object or pairs, not ${typeof init}`);
   if (Symbol.iterator in init) {
     yield* init as Iterable<readonly [string, string]>;
     return;
@@ -129,6 +131,12 @@ const FIELD_VALUE = /^[\t\x20-\x7e\x80-\xff]*$/;
 /** True if `text` can be a method or a header name. */
 export function isToken(text: string): boolean {
   return TOKEN.test(text);
+}
+
+/** A header name for a message: up to where it is none, since a whole line may have been given in its place. */
+export function shownName(name: string): string {
+  const begin = /^[!#$%&'*+.^_`|~0-9A-Za-z-]*/.exec(name)?.[0] ?? '';
+  return begin.length < name.length ? `${name.slice(0, begin.length + 1)}…` : name;
 }
 
 /** True if `text` can be a header value or a reason phrase. */

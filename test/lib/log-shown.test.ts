@@ -1,7 +1,9 @@
 /** What logs, tracebacks and reports show: nothing that forges a line, floods, or gives a secret away. */
 import { inspect } from 'node:util';
 import {
+  clientFromString,
   consoleObserver,
+  deferToThread,
   Deferred,
   eventAsJSON,
   eventAsText,
@@ -14,8 +16,10 @@ import {
   PlaitError,
   ProcessProtocol,
   Reactor,
+  serverFromString,
   SpawnError,
 } from 'plait';
+import { getPage } from 'plait/protocols/http';
 import { spawnChild } from '../../lib/io/node-process.ts';
 import { run } from '../child.ts';
 import t from '../fixture.ts';
@@ -262,4 +266,59 @@ t.test('FND-87: what Node says of an argument that it refuses is without its val
     t.notMatch(inspect(failures, { depth: 9, showHidden: true }), 'hunter2');
     t.end();
   });
+});
+
+/** What a call throws or its Deferred fails with, in full. */
+async function failureOf(call: () => unknown): Promise<string> {
+  try {
+    await call();
+  } catch (error) {
+    return `${inspect(error, { depth: 9, showHidden: true })}${new Failure(error).getTraceback()}`;
+  }
+  throw new Error('it has not failed');
+}
+
+t.test('FND-87: passwords in endpoint descriptions are not shown', async (t) => {
+  const reactor = new Reactor();
+  const [clients, servers] = [clientFromString, serverFromString].map(
+    (parse) => (description: string) => failureOf(() => parse(reactor, description)),
+  ) as [(description: string) => Promise<string>, (description: string) => Promise<string>];
+  for (const [hidden, shown] of [
+    ['ssl:x:y:passphrase=hunter2', 'ssl:x:y:passphrase=***'],
+    ['ssl:x:y:passphrase=hunt\\:er2:color=red', 'passphrase=***:color=red'],
+    ['ssl:x:y:proxyPassword=hunter2:proxyToken=hunter2', 'proxyPassword=***:proxyToken=***'],
+    ['proxy:joe:hunter2@example.com:80', 'proxy:joe:***@example.com:80'],
+    ['http://joe:hunt/er2@example.com/', 'http://joe:***@example.com/'],
+    ['tcp:joe:hunter2@example.com', 'is no whole number'],
+    ['tcp:example.com:80:joe:hunter2@', 'one argument too many'],
+  ] as const) {
+    for (const parse of [clients, servers]) {
+      const failure = await parse(hidden);
+      t.notMatch(failure, /hunt|er2/, hidden);
+      if (shown.includes('***')) t.ok(failure.includes(shown), failure);
+    }
+  }
+  t.ok((await servers('unix:/run/a@b:mode=x')).includes('unix:/run/a@b:mode=x'));
+  t.ok((await clients('tcp:example.com:@')).includes('tcp:example.com:@'));
+});
+
+t.test('FND-87: lines and sources that are given for something else are not shown', async (t) => {
+  for (const headers of [
+    { 'Authorization: Basic hunter2': 'x' },
+    'Authorization: Basic hunter2',
+    [['Authorization: Basic hunter2']],
+    [['Authorization', Symbol('hunter2')]],
+    null,
+  ]) {
+    const failure = await failureOf(() =>
+      getPage('http://127.0.0.1:1/', { headers: headers as never }),
+    );
+    t.notMatch(failure, 'hunter2');
+    t.match(failure, headers instanceof Array || typeof headers !== 'object' ? /eader/ : /./);
+  }
+  const failure = await failureOf(() =>
+    deferToThread({ module: 'node:os', export: 'hostname' }, { login: () => 'hunter2' } as never),
+  );
+  t.notMatch(failure, 'hunter2');
+  t.match(failure, 'to another thread: it has a function');
 });
