@@ -171,9 +171,11 @@ export class ReceiveBuffer {
    * @param limit how many bytes may stand before the delimiter
    * @param what named in the error, as in `a header line`
    * @throws LimitExceeded once it is certain that more than `limit` bytes stand before the delimiter; RangeError for
-   *   an empty delimiter
+   *   an empty delimiter, and for a limit that is not 0 or more
    */
   takeUntil(delimiter: Uint8Array, limit: number, what = 'a line'): Buffer | undefined {
+    // NaN would be no limit at all.
+    if (!(limit >= 0)) throw new RangeError(`a limit must be 0 or more bytes, not ${limit}`);
     if (delimiter !== this.#delimiter) {
       if (delimiter.length === 0) throw new RangeError('a delimiter must have at least one byte');
       if (Buffer.compare(delimiter, this.#delimiter) !== 0) this.#searched = 0;

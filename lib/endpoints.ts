@@ -197,7 +197,7 @@ export class TCP4ServerEndpoint implements IStreamServerEndpoint {
 /** Listens on a TCP port over IPv6, and for IPv4 clients too where the system allows it. */
 export class TCP6ServerEndpoint extends TCP4ServerEndpoint {
   constructor(reactor: IReactorTCP, port: number | string, options: TCPServerOptions = {}) {
-    super(reactor, port, { interface: '::', ...options });
+    super(reactor, port, { ...options, interface: options.interface ?? '::' });
   }
 }
 

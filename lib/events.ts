@@ -104,9 +104,11 @@ export class DeferredCondition {
   /**
    * Wakes the `count` that wait longest.
    *
-   * @throws RangeError if nobody holds the lock
+   * @throws RangeError if nobody holds the lock, and for a count that is no whole number from 0 (Infinity will do)
    */
   notify(count = 1): void {
+    if (count !== Infinity && (!Number.isInteger(count) || count < 0))
+      throw new RangeError(`cannot notify ${count} of those who wait: it is no whole number`);
     if (!this.#lock.locked)
       throw new RangeError('cannot notify a condition whose lock nobody holds');
     this.#waiters.fireFirst(count, () => undefined);

@@ -14,18 +14,27 @@ import { wake, Waiters } from './waiters.ts';
  * const fetchGently = (url: string) => two.run(fetch, url);
  */
 export class DeferredSemaphore implements Disposable {
-  /** How many may go on at once. */
-  limit: number;
+  #limit: number;
   /** Those not taken; while waiters are being woken, some of them are for the first in the line. */
   #free: number;
   readonly #waiters: Waiters<this> = new Waiters<this>();
 
   /** @throws RangeError unless `tokens` is a whole number from 1 */
   constructor(tokens: number) {
-    if (!Number.isInteger(tokens) || tokens < 1) {
-      throw new RangeError(`a semaphore needs a whole number of tokens from 1, not ${tokens}`);
-    }
-    this.limit = this.#free = tokens;
+    this.#limit = this.#free = checkTokens(tokens);
+  }
+
+  /**
+   * How many may go on at once. Setting it changes nothing for those who go on already.
+   *
+   * @throws RangeError if it is set to anything but a whole number from 1
+   */
+  get limit(): number {
+    return this.#limit;
+  }
+
+  set limit(limit: number) {
+    this.#limit = checkTokens(limit);
   }
 
   /**
@@ -64,7 +73,7 @@ export class DeferredSemaphore implements Disposable {
    * @throws RangeError if nobody has acquired it
    */
   release(): void {
-    if (this.#free >= this.limit) throw new RangeError('cannot release what nobody has acquired');
+    if (this.#free >= this.#limit) throw new RangeError('cannot release what nobody has acquired');
     this.#free++;
     if (this.#waiters.size > 0) wake(this.#wakeNext);
   }
@@ -92,6 +101,11 @@ export class DeferredSemaphore implements Disposable {
   [Symbol.dispose](): void {
     this.release();
   }
+}
+
+function checkTokens(tokens: number): number {
+  if (Number.isInteger(tokens) && tokens >= 1) return tokens;
+  throw new RangeError(`a semaphore needs a whole number of tokens from 1, not ${tokens}`);
 }
 
 /**

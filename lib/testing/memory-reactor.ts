@@ -485,6 +485,13 @@ export class RaisingMemoryReactor extends MemoryReactor {
     return super.adoptStreamPort(...args);
   }
 
+  override adoptDatagramPort(
+    ...args: Parameters<MemoryReactor['adoptDatagramPort']>
+  ): IUDPTransport {
+    this.#mayListen();
+    return super.adoptDatagramPort(...args);
+  }
+
   override connectTCP(...args: Parameters<MemoryReactor['connectTCP']>): IConnector {
     this.#mayConnect();
     return super.connectTCP(...args);

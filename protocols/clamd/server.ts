@@ -61,14 +61,21 @@ export class FakeClamd extends Factory<FakeClamdProtocol> {
   /** @throws RangeError for a limit or a number of seconds that cannot be */
   constructor(options: FakeClamdOptions = {}) {
     super();
+    const {
+      signatures = new Map([['Eicar-Test-Signature', eicar()]]),
+      version = 'ClamAV 0.0.0-fake',
+      streamMaxLength = 100 * 1024 * 1024,
+      commandReadTimeout = 30,
+      readTimeout = 120,
+      reactor = processReactor,
+    } = options;
     this.#settings = {
-      signatures: new Map([['Eicar-Test-Signature', eicar()]]),
-      version: 'ClamAV 0.0.0-fake',
-      streamMaxLength: 100 * 1024 * 1024,
-      commandReadTimeout: 30,
-      readTimeout: 120,
-      reactor: processReactor,
-      ...options,
+      signatures,
+      version,
+      streamMaxLength,
+      commandReadTimeout,
+      readTimeout,
+      reactor,
     };
     for (const name of ['streamMaxLength', 'commandReadTimeout', 'readTimeout'] as const) {
       const value = this.#settings[name];

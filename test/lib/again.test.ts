@@ -8,8 +8,11 @@ import {
   CannotListenError,
   ClientFactory,
   Connection,
+  DatagramProtocol,
   Deferred,
+  DeferredCondition,
   DeferredQueue,
+  DeferredSemaphore,
   Factory,
   fail,
   FileSender,
@@ -23,6 +26,7 @@ import {
   LoopingCall,
   MultiService,
   Protocol,
+  ReceiveBuffer,
   ReconnectingClientFactory,
   redirectConsole,
   Service,
@@ -30,18 +34,26 @@ import {
   stderrObserver,
   StreamServerEndpointService,
   succeed,
+  TCP6ServerEndpoint,
   ThreadPool,
 } from 'plait';
+import { FakeClamd } from 'plait/protocols/clamd';
 import { LimitConnectionsByPeer } from 'plait/protocols/policies';
 import {
   assertNoResult,
   Clock,
   collectLoggedErrors,
+  type Conditions,
   ConnectionCompleter,
+  type FaultRates,
   failureResultOf,
   flushLoggedErrors,
   MemoryReactor,
   MemoryReactorClock,
+  RaisingMemoryReactor,
+  simulate,
+  type SimulateOptions,
+  Simulation,
   StringTransport,
   successResultOf,
 } from 'plait/testing';
@@ -461,3 +473,85 @@ t.test(
     t.end();
   },
 );
+
+t.test('FND-74: a limit that is no number lets no line grow without limit', (t) => {
+  const received = new ReceiveBuffer();
+  received.feed(Buffer.from('a line without an end'));
+  for (const limit of [NaN, -1, undefined as unknown as number])
+    t.throws(() => received.takeUntil(Buffer.from('\n'), limit), RangeError, String(limit));
+  t.equal(received.takeUntil(Buffer.from('\n'), Infinity), undefined);
+  t.end();
+});
+
+t.test('FND-74: how many may go on, and how many are woken, are whole numbers', (t) => {
+  const semaphore = new DeferredSemaphore(2);
+  for (const limit of [0, -1, 1.5, NaN, Infinity, '2' as unknown as number]) {
+    t.throws(() => {
+      semaphore.limit = limit;
+    }, RangeError);
+  }
+  semaphore.limit = 3;
+  t.equal(semaphore.limit, 3);
+  const condition = new DeferredCondition();
+  successResultOf(condition.acquire());
+  const waiting = condition.wait();
+  successResultOf(condition.acquire());
+  for (const count of [-1, 0.5, NaN]) t.throws(() => condition.notify(count), RangeError);
+  condition.notify(0);
+  condition.release();
+  assertNoResult(waiting);
+  successResultOf(condition.acquire());
+  condition.notify(Infinity);
+  condition.release();
+  successResultOf(waiting);
+  t.end();
+});
+
+t.test('FND-74: an option that is undefined counts as left out', (t) => {
+  const reactor = new MemoryReactor();
+  const absent = undefined as unknown as string;
+  void new TCP6ServerEndpoint(reactor, 0, { interface: absent }).listen(new Factory());
+  t.equal(reactor.tcpServers[0]?.interface, '::');
+  reactor.flush();
+
+  const transport = new StringTransport();
+  const none = Object.fromEntries(
+    ['signatures', 'version', 'streamMaxLength', 'commandReadTimeout', 'readTimeout'].map(
+      (name) => [name, undefined],
+    ),
+  );
+  const clamd = new FakeClamd({ ...none, reactor: new Clock() }).buildProtocol(transport.getPeer());
+  clamd.makeConnection(transport);
+  clamd.dataReceived(Buffer.from('zVERSION\0'));
+  t.equal(transport.value().toString(), 'ClamAV 0.0.0-fake\0');
+
+  const faults = { reset: undefined } as unknown as FaultRates;
+  const conditions = { latency: undefined, faults, level: undefined } as unknown as Conditions;
+  t.equal(new Simulation({ seed: 1, conditions }).seconds(), 0);
+  t.equal(new Simulation({ seed: 1, conditions: undefined as unknown as Conditions }).seconds(), 0);
+  t.end();
+});
+
+t.test('FND-74: a reactor that can adopt no port adopts none of any kind', (t) => {
+  const reactor = new RaisingMemoryReactor({ listenException: new RangeError('no ports today') });
+  t.throws(() => reactor.adoptDatagramPort(3, 'AF_INET', new DatagramProtocol()), /no ports today/);
+  t.throws(() => reactor.adoptStreamPort(3, 'AF_INET', new Factory()), /no ports today/);
+  t.end();
+});
+
+t.test('FND-74: a simulation whose limits cannot be is not begun', async (t) => {
+  const wrong: SimulateOptions[] = [
+    { limit: NaN },
+    { limit: -1 },
+    { grace: NaN },
+    { trace: -1 },
+    { date: new Date(NaN) },
+    { runs: 0 },
+  ];
+  for (const options of wrong) {
+    await t.rejects(
+      simulate(options, () => t.fail('it was begun')),
+      RangeError,
+    );
+  }
+});

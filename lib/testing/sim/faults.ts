@@ -131,7 +131,8 @@ export function conditionsOf(like: ConditionsLike = 'calm'): Conditions {
       `there are no conditions ${JSON.stringify(level)}, but ${Object.keys(LEVELS).join(', ')}`,
     );
   }
-  const conditions = { ...LEVELS[level], ...changes };
+  const conditions = { ...LEVELS[level], ...given(changes) };
+  conditions.faults = given(conditions.faults);
   for (const [kind, rate] of Object.entries({
     ...conditions.faults,
     cuts: conditions.cuts,
@@ -150,6 +151,13 @@ export function conditionsOf(like: ConditionsLike = 'calm'): Conditions {
   if (!(conditions.window >= 1))
     throw new RangeError(`window must be 1 or more, not ${conditions.window}`);
   return conditions;
+}
+
+/** What is undefined counts as left out. */
+function given<T extends object>(changes: T): T {
+  return Object.fromEntries(
+    Object.entries(changes).filter(([, value]) => value !== undefined),
+  ) as T;
 }
 
 /** Decides which faults strike, and remembers those that did. */

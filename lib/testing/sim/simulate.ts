@@ -136,6 +136,10 @@ async function simulateNow(options: SimulateOptions, program: SimProgram): Promi
   const { runs = 100, seed = 1, shrink = true } = options;
   if (!Number.isSafeInteger(runs) || runs < 1)
     throw new RangeError(`runs must be a whole number from 1, not ${runs}`);
+  const { limit = 3600, grace = 600, trace = 1000 } = options;
+  for (const [name, value] of Object.entries({ limit, grace, trace }))
+    if (!(value >= 0)) throw new RangeError(`${name} must be 0 or more, not ${value}`);
+  if (Number.isNaN(options.date?.getTime())) throw new RangeError('date is no valid date');
   const replays = wanted(process.env['PLAIT_SEED'], seed, runs);
   const report = { runs: 0, events: 0, faults: 0, seconds: 0 };
   for (const replay of replays) {
