@@ -33,13 +33,25 @@ export interface Waiter {
   resume(result: unknown): Deferred<unknown> | undefined;
 }
 
+/** Several that are to be cancelled one after the other, each with what it waits for. */
+export class Sweep {
+  readonly each: Iterator<Deferred<unknown>, undefined>;
+  /** They are cancelled `surely`; one whose canceller throws is waited for, and not made to fail. */
+  readonly inScope: boolean;
+
+  constructor(each: Iterator<Deferred<unknown>, undefined>, inScope = false) {
+    this.each = each;
+    this.inScope = inScope;
+  }
+}
+
 /** Cancels by passing it on to what it waits for; the Deferred it belongs to fires later. */
 export interface Relay {
   /**
    * What is to be cancelled now; undefined if the relay takes note and sees to it. Asked `surely`, it does so too where
    * what it waits for has its result, of which it has not heard yet.
    */
-  awaited(surely: boolean): Deferred<unknown> | undefined;
+  awaited(surely: boolean): Deferred<unknown> | Sweep | undefined;
   /** What it waits for, if that is a Deferred. */
   readonly waitingOn?: Deferred<unknown> | undefined;
 }

@@ -80,7 +80,7 @@ function isTooDeep(): boolean {
 
 /** Where the stack was last found to have room, for `FEW_NESTED` more calls on top. */
 let roomyAt = 0;
-const FEW_NESTED = 16;
+const FEW_NESTED = 8;
 
 /** 64 KiB of arguments: the one thing that takes as much of the stack however well it is compiled. */
 const PADDING = new Array<number>(8192).fill(0);
@@ -236,6 +236,11 @@ function adopted(thing: object): Deferred<unknown> | undefined {
 export function isCoroutine(thing: object): thing is Coroutine<unknown> {
   const { next, throw: raise } = thing as Partial<Coroutine<unknown>>;
   return typeof next === 'function' && typeof raise === 'function' && Symbol.iterator in thing;
+}
+
+/** True for what a chain itself knows to wait for, or to take as it is. */
+export function isOwn(thing: object): boolean {
+  return thing instanceof Deferred || thing instanceof Failure || isCoroutine(thing);
 }
 
 /** Runs a generator as a coroutine; the Deferred has what it returns. */

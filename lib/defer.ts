@@ -31,12 +31,14 @@ import {
   type Settled,
   show,
   SWALLOW,
+  type Sweep,
   WAITED,
   type Waiter,
   WAITING,
 } from './chain.ts';
 import {
   isCoroutine,
+  isOwn,
   nesting,
   runCoroutine,
   runLate,
@@ -46,7 +48,7 @@ import {
 import { AlreadyCalledError, CancelledError } from './errors.ts';
 import { Failure } from './failure.ts';
 import type { IReactorTime, Seconds } from './interfaces.ts';
-import { asCancelled, cancelOnAbort, noteCancellerFailed, timeOut } from './give-up.ts';
+import { asCancelled, cancelAlong, cancelOnAbort, type Steps, timeOut } from './give-up.ts';
 import { debugging, notePending } from './pending.ts';
 import { firstOf, PENDING, valueOf } from './thenable.ts';
 import { handled, noteUnhandled } from './unhandled.ts';
@@ -122,26 +124,17 @@ export class Deferred<T> implements PromiseLike<T> {
   }
 
   /** @internal As `cancel()`. `surely`: a coroutine about to be resumed is cancelled in what it waits for next. */
-  static cancel(start: Deferred<unknown>, surely: boolean, guarded = false): void {
-    let deferred = start;
-    let milestone: Deferred<unknown> | undefined;
-    for (let steps = 1; ; steps++) {
-      let next: Deferred<unknown> | undefined;
-      try {
-        next = deferred.cancelOne(surely);
-      } catch (error) {
-        if (!guarded) throw error;
-        deferred.failCancelled(error);
-      }
-      // A coroutine may wait for what waits for it: round and round there is nothing to cancel.
-      if (next === undefined || next === milestone) return;
-      if ((steps & (steps - 1)) === 0) milestone = next;
-      deferred = next;
-    }
+  static cancel(start: Deferred<unknown> | Sweep, surely: boolean, guarded = false): void {
+    cancelAlong(start, surely, guarded, Deferred.#cancelling);
   }
 
+  static readonly #cancelling: Steps = {
+    cancel: (deferred, surely) => deferred.cancelOne(surely),
+    failed: (deferred, error) => deferred.failCancelled(error),
+  };
+
   /** Returns what is to be cancelled next. */
-  private cancelOne(surely: boolean): Deferred<unknown> | undefined {
+  private cancelOne(surely: boolean): Deferred<unknown> | Sweep | undefined {
     if ((this.#flags & CALLED) !== 0) return this.inner;
     const canceller = this.#canceller;
     if (canceller !== undefined && typeof canceller !== 'function')
@@ -154,7 +147,6 @@ export class Deferred<T> implements PromiseLike<T> {
 
   /** Its canceller threw `error`, and did not stop what would fire it. */
   private failCancelled(error: unknown): void {
-    noteCancellerFailed(error);
     if ((this.#flags & CALLED) !== 0) return;
     this.#flags |= SWALLOW;
     this.errback(new CancelledError('cancelled, but its canceller failed', { cause: error }));
@@ -235,10 +227,21 @@ export class Deferred<T> implements PromiseLike<T> {
    */
   chainDeferred(other: Deferred<T>): Deferred<void> {
     if ((other.#flags & CALLED) === 0) (other.#rare ??= {}).chainedTo = this;
-    return this.addCallbacks(
-      (value) => other.callback(value),
-      (failure) => other.errback(failure),
-    );
+    let refused: unknown;
+    // The loop runs the other's chain, so that one may be chained to the next any number of times.
+    const resume = (result: unknown): Deferred<unknown> | undefined => {
+      try {
+        return other.setResult(result) && (other.#flags & MAY_NOT_RUN) === CALLED
+          ? other
+          : undefined;
+      } catch (error) {
+        return void (refused = error);
+      }
+    };
+    this.push(new Link({ resume }, show));
+    return this.addBoth(() => {
+      if (refused !== undefined) throw refused as Error;
+    });
   }
 
   private append(ok: Handler | undefined, bad: Handler | undefined): this {
@@ -445,9 +448,8 @@ export class Deferred<T> implements PromiseLike<T> {
   }
 
   toString(): string {
-    const { state } = this;
     if (this.waitingOn !== undefined) return '<Deferred waiting for another>';
-    if (state === 'unfired') return '<Deferred>';
+    if (!this.called) return '<Deferred>';
     return `<Deferred current result: ${inspect(this.#result, { depth: 1 })}>`;
   }
 
@@ -590,11 +592,6 @@ export class Deferred<T> implements PromiseLike<T> {
   static run(deferred: Deferred<unknown>): void {
     if ((deferred.#flags & MAY_NOT_RUN) === CALLED) Deferred.runChain(deferred);
   }
-}
-
-/** What the chain itself knows to wait for, or to take as it is. */
-function isOwn(thing: object): boolean {
-  return thing instanceof Deferred || thing instanceof Failure || isCoroutine(thing);
 }
 
 setDeferredClass(Deferred);

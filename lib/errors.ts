@@ -40,7 +40,7 @@
 
 import type { Deferred } from './defer.ts';
 import type { Failure } from './failure.ts';
-import { hideSecrets, onOneLine, show } from './printable.ts';
+import { cut, hideSecrets, onOneLine, show } from './printable.ts';
 
 /** What a {@link PlaitError} can be given besides its message. */
 export interface ErrorDetails extends ErrorOptions {
@@ -425,12 +425,27 @@ export class FirstError extends PlaitError {
   readonly index: number;
 
   constructor(subFailure: Failure, index: number) {
-    super(`number ${index} failed first: ${subFailure.getBriefTraceback()}`, {
+    super(`number ${index} failed first: ${briefly(subFailure)}`, {
       cause: subFailure.value,
     });
     this.subFailure = subFailure;
     this.index = index;
   }
+}
+
+/** How many failures are told of in a message. */
+const MOST_TOLD = 100;
+
+/** How much of a message that tells of others is told in that of an error around it. */
+const LONGEST_INNER = 1000;
+
+/** Each level of failures inside one another has a message of its own: they must not grow with the levels. */
+function briefly(failure: Failure): string {
+  const { value } = failure;
+  const text = failure.getBriefTraceback();
+  return value instanceof FirstError || value instanceof FailureGroup
+    ? cut(text, LONGEST_INNER)
+    : text;
 }
 
 /** Everything failed, of which one should have succeeded. Its `errors` are the values of its `failures`. */
@@ -440,7 +455,7 @@ export class FailureGroup extends AggregateError {
   constructor(failures: readonly Failure[]) {
     super(
       failures.map((failure) => failure.value),
-      `all ${failures.length} failed: ${failures.map((failure) => failure.getBriefTraceback()).join('; ')}`,
+      `all ${failures.length} failed: ${failures.slice(0, MOST_TOLD).map(briefly).join('; ')}${failures.length > MOST_TOLD ? `; and ${failures.length - MOST_TOLD} more` : ''}`,
     );
     this.failures = failures;
   }

@@ -2,9 +2,9 @@
  * Several Deferreds waited for together. Twisted: `DeferredList`, `gatherResults` and `race` of
  * `twisted.internet.defer`.
  */
-import type { Relay } from './chain.ts';
+import { type Relay, Sweep } from './chain.ts';
 import { Deferred } from './defer.ts';
-import { FailureGroup, FirstError } from './errors.ts';
+import { CancelledError, FailureGroup, FirstError } from './errors.ts';
 import { Failure } from './failure.ts';
 import type { IReactorTime, Seconds } from './interfaces.ts';
 import { fireInside } from './waiters.ts';
@@ -82,18 +82,16 @@ class List<D extends readonly Deferred<unknown>[], O extends DeferredListOptions
 }
 
 /** Cancels each of them; what waits for them fires when they have. */
-function cancelsEach(deferreds: readonly Deferred<unknown>[]): Relay {
+function cancelsEach(deferreds: readonly Deferred<unknown>[], then?: () => void): Relay {
   // Where one of them waits for the list, its cancellation comes back here.
   let cancelling = false;
-  return {
-    awaited() {
-      if (cancelling) return undefined;
-      cancelling = true;
-      cancelAll(deferreds);
-      cancelling = false;
-      return undefined;
-    },
-  };
+  function* each(): Generator<Deferred<unknown>, undefined> {
+    cancelling = true;
+    yield* deferreds;
+    cancelling = false;
+    then?.();
+  }
+  return { awaited: () => (cancelling ? undefined : new Sweep(each())) };
 }
 
 /** The class of {@link DeferredList}, whose type of value depends on the options. */
@@ -160,7 +158,11 @@ export function race<T>(deferreds: readonly Deferred<T>[]): Deferred<[index: num
   const failures: Failure[] = [];
   let missing = all.length;
   let over = false;
-  const result = new Deferred<[number, T]>(() => cancelAll(all));
+  const result: Deferred<[number, T]> = Deferred.relayed(
+    cancelsEach(all, () => {
+      if (!result.called) result.errback(new CancelledError());
+    }),
+  );
   for (const [index, deferred] of all.entries()) {
     deferred.addCallbacks(
       (value) => {

@@ -1,7 +1,8 @@
 /**
- * Giving a Deferred up: when a time has passed, or when an AbortSignal says so. What `Deferred.addTimeout` and
- * `Deferred.cancelOn` do.
+ * Giving a Deferred up: now, when a time has passed, or when an AbortSignal says so. What `Deferred.cancel`,
+ * `addTimeout` and `cancelOn` do.
  */
+import { Sweep } from './chain.ts';
 import type { Deferred } from './defer.ts';
 import { CancelledError, TimeoutError } from './errors.ts';
 import { Failure } from './failure.ts';
@@ -9,6 +10,69 @@ import type { IReactorTime, Seconds } from './interfaces.ts';
 import { Logger } from './log.ts';
 
 const log = new Logger('plait.defer');
+
+/** What {@link cancelAlong} does with one Deferred. */
+export interface Steps {
+  /** Cancels it; returns what is to be cancelled next. */
+  readonly cancel: (
+    deferred: Deferred<unknown>,
+    surely: boolean,
+  ) => Deferred<unknown> | Sweep | undefined;
+  /** Its canceller threw `error`. */
+  readonly failed: (deferred: Deferred<unknown>, error: unknown) => void;
+}
+
+/**
+ * Cancels `start` and what that waits for, however many lie inside one another: what is still to be done is kept here,
+ * and not on the stack.
+ *
+ * @param guarded what a canceller throws is told to `failed`, and not thrown; always so for those of a sweep
+ */
+export function cancelAlong(
+  start: Deferred<unknown> | Sweep,
+  surely: boolean,
+  guarded: boolean,
+  { cancel, failed }: Steps,
+): void {
+  const sweeps: Sweep[] = [];
+  let milestone: Deferred<unknown> | undefined;
+  let steps = 0;
+  let next: Deferred<unknown> | Sweep | undefined = start;
+  try {
+    for (;;) {
+      if (next instanceof Sweep) {
+        sweeps.push(next);
+        next = undefined;
+      }
+      const sweep = sweeps.at(-1);
+      if (next === undefined) {
+        if (sweep === undefined) return;
+        const { done, value } = sweep.each.next();
+        if (done === true) sweeps.pop();
+        else next = value;
+        milestone = undefined;
+        steps = 0;
+        if (next === undefined) continue;
+      }
+      const deferred = next;
+      try {
+        next = cancel(deferred, sweep?.inScope ?? surely);
+      } catch (error) {
+        if (!guarded && sweep === undefined) throw error;
+        log.failure('a canceller failed', new Failure(error));
+        if (sweep?.inScope !== true) failed(deferred, error);
+        next = undefined;
+      }
+      // A coroutine may wait for what waits for it: round and round there is nothing to cancel.
+      if (next === milestone) next = undefined;
+      else if ((++steps & (steps - 1)) === 0 && next !== undefined && !(next instanceof Sweep))
+        milestone = next;
+    }
+  } finally {
+    // Only if this itself failed is any left.
+    for (const { each } of sweeps.reverse()) each.return?.();
+  }
+}
 
 /** Calls `cancel` in `timeout` seconds unless `deferred` has its result by then; makes that failure a TimeoutError. */
 export function timeOut<T>(
@@ -38,6 +102,45 @@ export function asCancelled(error: unknown): unknown {
   return new CancelledError('the Deferred was cancelled', { cause: error });
 }
 
+/**
+ * What each signal is to cancel when it is aborted. The signal has one listener for all of it: Node compares every
+ * listener that is added or removed with all the others, and warns from the eleventh on.
+ */
+const cancelsOf = new WeakMap<AbortSignal, Cancels>();
+
+class Cancels {
+  readonly #signal: AbortSignal;
+  readonly #cancels = new Set<() => void>();
+
+  static of(signal: AbortSignal): Cancels {
+    let cancels = cancelsOf.get(signal);
+    if (cancels === undefined) cancelsOf.set(signal, (cancels = new Cancels(signal)));
+    return cancels;
+  }
+
+  private constructor(signal: AbortSignal) {
+    this.#signal = signal;
+  }
+
+  add(cancel: () => void): void {
+    if (this.#cancels.size === 0) this.#signal.addEventListener('abort', this.#abort);
+    this.#cancels.add(cancel);
+  }
+
+  delete(cancel: () => void): void {
+    if (this.#cancels.delete(cancel) && this.#cancels.size === 0)
+      this.#signal.removeEventListener('abort', this.#abort);
+  }
+
+  readonly #abort = (): void => {
+    // One that is cancelled may give others their results, which are then no longer among them.
+    for (const cancel of this.#cancels) {
+      this.delete(cancel);
+      cancel();
+    }
+  };
+}
+
 /** Calls `cancel` when `signal` is aborted; the signal keeps no listener once `deferred` has a result. */
 export function cancelOnAbort(
   deferred: Deferred<unknown>,
@@ -48,14 +151,10 @@ export function cancelOnAbort(
     cancel();
     return;
   }
-  signal.addEventListener('abort', cancel, { once: true });
+  const cancels = Cancels.of(signal);
+  cancels.add(cancel);
   deferred.addBoth((result) => {
-    signal.removeEventListener('abort', cancel);
+    cancels.delete(cancel);
     return result;
   });
-}
-
-/** Logs what a canceller threw where no caller could have caught it. */
-export function noteCancellerFailed(error: unknown): void {
-  log.failure('a canceller failed', new Failure(error));
 }

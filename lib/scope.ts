@@ -14,7 +14,7 @@
  *    however many reasons there are: its tidying up is waited for, and not cut.
  * 6. A child that is cancelled by itself is no failure.
  */
-import type { Relay, Waiter } from './chain.ts';
+import { type Relay, Sweep, type Waiter } from './chain.ts';
 import { Deferred, type Settled } from './defer.ts';
 import { CancelledError, TimeoutError } from './errors.ts';
 import { Failure } from './failure.ts';
@@ -84,8 +84,9 @@ export class Scope {
   #value: unknown;
   readonly #result: Deferred<unknown> = Deferred.relayed<unknown>({
     awaited: () => {
-      this.#cancelAll(new Failure(new CancelledError('the scope was cancelled')));
-      return undefined;
+      if (this.#reason !== undefined) return undefined;
+      this.#reason = new Failure(new CancelledError('the scope was cancelled'));
+      return this.#sweep();
     },
   });
 
@@ -193,12 +194,22 @@ export class Scope {
    * if that has been done: each is cancelled once.
    */
   cancel(): void {
-    if (this.#cancelled) return;
+    const sweep = this.#sweep();
+    if (sweep !== undefined) Deferred.cancel(sweep, true);
+  }
+
+  /** What is to be cancelled; undefined if that has been done. */
+  #sweep(): Sweep | undefined {
+    if (this.#cancelled) return undefined;
     this.#cancelled = true;
+    return new Sweep(this.#each(), true);
+  }
+
+  *#each(): Generator<Deferred<unknown>, undefined> {
     sweeping++;
     try {
-      for (const child of [...this.#children].reverse()) cancelOne(child);
-      if (this.#body !== undefined) cancelOne(this.#body);
+      yield* [...this.#children].reverse();
+      if (this.#body !== undefined) yield this.#body;
     } finally {
       sweeping--;
     }
@@ -241,11 +252,7 @@ export class Scope {
 
 /** It may wait for the very child that has failed: then it is cancelled in what it waits for next. */
 function cancelOne(deferred: Deferred<unknown>): void {
-  try {
-    Deferred.cancel(deferred, true);
-  } catch (error) {
-    log.failure('a canceller failed', new Failure(error));
-  }
+  Deferred.cancel(new Sweep([deferred].values(), true), true);
 }
 
 function earlier(a: Seconds | undefined, b: Seconds | undefined): Seconds | undefined {

@@ -1,0 +1,155 @@
+/**
+ * A hundred thousand of what queues, nests or repeats: nothing is lost, the stack does not grow, and the time is in
+ * proportion to the number.
+ */
+import { getEventListeners } from 'node:events';
+import { Deferred } from '../../lib/defer.ts';
+import { AlreadyCalledError, CancelledError, FailureGroup, FirstError } from '../../lib/errors.ts';
+import { Failure } from '../../lib/failure.ts';
+import { DeferredList, gatherResults, race } from '../../lib/gather.ts';
+import type { Coroutine } from '../../lib/inline.ts';
+import { scope, type Scope } from '../../lib/scope.ts';
+import { failureResultOf, successResultOf } from '../../lib/testing/results.ts';
+import t from '../fixture.ts';
+
+const MANY = 100_000;
+
+t.test('a hundred thousand Deferreds are chained, each to the next', (t) => {
+  for (const fails of [false, true]) {
+    const first = new Deferred<string>();
+    const between: Deferred<void>[] = [];
+    let last = first;
+    for (let n = 0; n < MANY; n++) {
+      const next = new Deferred<string>();
+      between.push(last.chainDeferred(next));
+      last = next;
+    }
+    if (fails) first.errback(new RangeError('no'));
+    else first.callback('yes');
+    if (fails) failureResultOf(last, RangeError);
+    else t.equal(successResultOf(last), 'yes');
+    t.equal(successResultOf(first as Deferred<unknown>), undefined);
+    t.ok(between.every(({ state }) => state === 'succeeded'));
+  }
+  t.end();
+});
+
+t.test('a Deferred chained to one that does not go on, or has been fired', (t) => {
+  const first = new Deferred<string>();
+  const paused = new Deferred<string>();
+  paused.pause();
+  first.chainDeferred(paused);
+  first.callback('tea');
+  t.equal(first.state, 'succeeded');
+  paused.unpause();
+  t.equal(successResultOf(paused), 'tea');
+
+  const fired = new Deferred<string>();
+  fired.callback('tea');
+  const late = new Deferred<string>();
+  late.chainDeferred(fired);
+  late.callback('coffee');
+  failureResultOf(late, AlreadyCalledError);
+  t.equal(successResultOf(fired), 'tea');
+
+  const cancelled = new Deferred<string>();
+  const slow = new Deferred<string>();
+  slow.chainDeferred(cancelled);
+  cancelled.cancel();
+  failureResultOf(cancelled, CancelledError);
+  slow.callback('nobody wants it');
+  t.equal(successResultOf(slow as Deferred<unknown>), undefined);
+  t.end();
+});
+
+t.test('a hundred thousand Deferreds are cancelled by one signal, and it has one listener', (t) => {
+  const controller = new AbortController();
+  const { signal } = controller;
+  const all = Array.from({ length: MANY }, () => new Deferred<number>().cancelOn(signal));
+  t.equal(getEventListeners(signal, 'abort').length, 1);
+  // Those that have a result leave, in any order.
+  for (let n = 0; n < MANY; n += 2) all[n]?.callback(n);
+  for (let n = MANY - 1; n > MANY / 2; n -= 2) all[n]?.callback(n);
+  controller.abort();
+  let cancelled = 0;
+  for (const deferred of all)
+    deferred.addErrback((failure) => {
+      failure.trap(CancelledError);
+      cancelled++;
+    });
+  t.equal(cancelled, MANY / 4);
+  t.equal(getEventListeners(signal, 'abort').length, 0);
+
+  // One that is cancelled gives another its result.
+  const again = new AbortController();
+  const other = new Deferred<string>();
+  const one = new Deferred<string>(() => other.callback('tea')).cancelOn(again.signal);
+  other.cancelOn(again.signal);
+  again.abort();
+  failureResultOf(one, CancelledError);
+  t.equal(successResultOf(other), 'tea');
+  t.end();
+});
+
+t.test('lists, gathers and races, ten thousand inside one another, are cancelled', (t) => {
+  for (const around of [
+    (inner: Deferred<unknown>) => gatherResults([inner], { consumeErrors: true }),
+    (inner: Deferred<unknown>) => new DeferredList([inner], { consumeErrors: true }),
+    (inner: Deferred<unknown>) => race([inner]),
+  ] as ((inner: Deferred<unknown>) => Deferred<unknown>)[]) {
+    const first = new Deferred<unknown>();
+    let last = first;
+    for (let n = 0; n < MANY / 10; n++) last = around(last);
+    last.cancel();
+    t.ok(first.called);
+    t.ok(last.called);
+    last.addErrback((failure) => void failure.trap(FirstError, FailureGroup));
+  }
+  t.end();
+});
+
+t.test('a race is over when it is cancelled, though those in it go on', (t) => {
+  const stubborn = new Deferred<number>(() => stubborn.pause());
+  stubborn.addErrback(() => {});
+  const raced = race([stubborn]);
+  raced.cancel();
+  failureResultOf(raced, CancelledError);
+  stubborn.unpause();
+  t.end();
+});
+
+t.test('ten thousand scopes inside one another are run, and are cancelled', (t) => {
+  for (const depth of [500, 10_000]) {
+    const nested = (leaf: Deferred<string>): Deferred<string> => {
+      let body = (_s: Scope): unknown => leaf;
+      for (let n = 0; n < depth; n++) {
+        const inner = body;
+        body = function* (s): Coroutine<unknown> {
+          return yield* s.scope(inner);
+        };
+      }
+      return scope(body) as Deferred<string>;
+    };
+    const leaf = new Deferred<string>();
+    const run = nested(leaf);
+    leaf.callback('tea');
+    t.equal(successResultOf(run), 'tea');
+    const cancelled = nested(new Deferred<string>());
+    cancelled.cancel();
+    failureResultOf(cancelled, CancelledError);
+  }
+  t.end();
+});
+
+t.test('the messages of failures inside one another do not grow with their number', (t) => {
+  let failure = new Failure(new RangeError('no'));
+  for (let n = 0; n < 1000; n++) failure = new Failure(new FirstError(failure, n));
+  t.ok(failure.value.message.length < 2000);
+  let group = new Failure(new RangeError('no'));
+  for (let n = 0; n < 1000; n++) group = new Failure(new FailureGroup([group]));
+  t.ok(group.value.message.length < 2000);
+  const many = new FailureGroup(new Array<Failure>(MANY).fill(new Failure(new RangeError('no'))));
+  t.match(many.message, /^all 100000 failed: RangeError: no; .*; and 99900 more$/);
+  t.equal(many.errors.length, MANY);
+  t.end();
+});
