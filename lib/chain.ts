@@ -149,3 +149,8 @@ export function bind(fn: unknown, given: IArguments): Handler {
 export function isThenable(thing: object): thing is PromiseLike<unknown> {
   return typeof (thing as { then?: unknown }).then === 'function';
 }
+
+/** True for what may have a `then`, or be a generator. */
+export function isObject(thing: unknown): thing is object {
+  return (typeof thing === 'object' && thing !== null) || typeof thing === 'function';
+}

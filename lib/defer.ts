@@ -21,6 +21,7 @@ import {
   type Handler,
   handOver,
   historyOf,
+  isObject,
   isThenable,
   Link,
   MAY_NOT_RUN,
@@ -296,9 +297,8 @@ export class Deferred<T> implements PromiseLike<T> {
           } catch (error) {
             outcome = new Failure(error);
           }
-          current.#result = outcome;
-          if ((typeof outcome === 'object' && outcome !== null) || typeof outcome === 'function')
-            current.adopt(outcome);
+          if (isObject(outcome)) current.adopt(outcome);
+          else current.#result = outcome;
           current.#flags &= ~RUNNING;
         }
         if (next !== undefined) {
@@ -330,16 +330,16 @@ export class Deferred<T> implements PromiseLike<T> {
 
   /**
    * The result is `outcome`: what is to be waited for, where it is a Deferred, a coroutine or a thenable. The caller
-   * sees to it that this is RUNNING, since the user's code is called.
+   * sees to it that this is RUNNING, since the user's code is called, which still sees the result before.
    */
   private adopt(outcome: object): void {
     let inner: Deferred<unknown>;
     try {
-      if (outcome instanceof Failure) return;
       if (outcome instanceof Deferred) inner = outcome;
+      else if (outcome instanceof Failure) return void (this.#result = outcome);
       else if (isCoroutine(outcome)) inner = runCoroutine(outcome);
       else if (isThenable(outcome)) inner = Deferred.fromPromise(outcome);
-      else return;
+      else return void (this.#result = outcome);
     } catch (error) {
       // A Proxy, or a getter, that throws when it is looked at.
       this.#result = new Failure(error);
@@ -581,8 +581,8 @@ export class Deferred<T> implements PromiseLike<T> {
 
   /** @internal Fires without running the chain: the caller hands it to the loop, or calls `run`. */
   static settle(deferred: Deferred<unknown>, outcome: unknown): void {
-    if (!deferred.setResult(outcome)) return;
-    if (typeof outcome !== 'object' || outcome === null) return;
+    const mayBeAdopted = isObject(outcome);
+    if (!deferred.setResult(mayBeAdopted ? undefined : outcome) || !mayBeAdopted) return;
     deferred.#flags |= RUNNING;
     deferred.adopt(outcome);
     deferred.#flags &= ~RUNNING;

@@ -140,6 +140,18 @@ t.test('FND-06: a generator that comes from a function is run as a coroutine', a
     assert.equal(successResultOf(settled), 2);
   });
 
+  await t.test('while it begins, the Deferred has the result that it had', async () => {
+    const seen: unknown[] = [];
+    const outer = succeed(1);
+    outer.addCallback(function* () {
+      seen.push(outer.result);
+      yield* succeed(2);
+      seen.push(outer.result);
+      return 3;
+    });
+    assert.deepEqual(seen, [1, 1]);
+  });
+
   await t.test(
     'a thenable that adds to the chain it is returned into does so behind it',
     async () => {
@@ -155,6 +167,21 @@ t.test('FND-06: a generator that comes from a function is run as a coroutine', a
       assert.deepEqual(log, ['value']);
     },
   );
+
+  await t.test('a function with a then is a thenable everywhere', async () => {
+    const thenable = Object.assign(() => {}, {
+      then: (resolve: (value: number) => void) => {
+        resolve(5);
+      },
+    }) as unknown as PromiseLike<number>;
+    assert.equal(successResultOf(succeed(1).addCallback(() => thenable)), 5);
+    assert.equal(successResultOf(maybeDeferred(() => thenable)), 5);
+    const last = inlineCallbacks(function* () {
+      yield* succeed(0);
+      return thenable;
+    });
+    assert.equal(successResultOf(last()), 5);
+  });
 
   await t.test('one that is passed to callback() is just a value', async () => {
     const generator = later(1);
