@@ -976,22 +976,27 @@ t.test('whatever happens in whatever order, one connection at a time and nothing
   fc.assert(
     fc.property(fc.array(step, { maxLength: 40 }), (steps) => {
       const { clock, endpoint, service } = client();
-      let alive = 0;
+      const alive = new Set<Try>();
       const stops: Deferred<void>[] = [];
       const waiters: Deferred<void>[] = [];
       const dialing = () => endpoint.tries.length > 0 && !endpoint.last.deferred.called;
-      const lose = () => {
-        if (alive === 0) return;
-        alive--;
-        endpoint.lose();
+      const lose = (error = new ConnectionDone()) => {
+        for (const each of alive) {
+          alive.delete(each);
+          each.protocol?.connectionLost(new Failure(error));
+        }
+      };
+      // It may ignore that it is to close, but not that it is aborted.
+      const succeed = () => {
+        const { last } = endpoint;
+        alive.add(last);
+        last.transport.abortConnection = () => lose(new ConnectionAborted());
+        endpoint.succeed();
       };
       for (const what of steps) {
         if (what === 'start') service.startService();
         if (what === 'stop') stops.push(service.stopService());
-        if (what === 'succeed' && dialing()) {
-          alive++;
-          endpoint.succeed();
-        }
+        if (what === 'succeed' && dialing()) succeed();
         if (what === 'fail' && dialing()) endpoint.fail();
         if (what === 'lose') lose();
         if (what === 'wait')
@@ -1002,8 +1007,8 @@ t.test('whatever happens in whatever order, one connection at a time and nothing
             ),
           );
         if (what === 'time') clock.advance(100);
-        if (alive > 1 || (alive === 1 && dialing())) throw new Error('two at a time');
-        if (!service.running && alive === 0) for (const stop of stops) successResultOf(stop);
+        if (alive.size > 1 || (alive.size === 1 && dialing())) throw new Error('two at a time');
+        if (!service.running && alive.size === 0) for (const stop of stops) successResultOf(stop);
       }
       const last = service.stopService();
       lose();
@@ -1012,7 +1017,7 @@ t.test('whatever happens in whatever order, one connection at a time and nothing
       if (clock.getDelayedCalls().length > 0) throw new Error('a timer is left');
       if (waiters.some((waiter) => !waiter.called)) throw new Error('somebody waits for ever');
     }),
-    { numRuns: 300 },
+    { numRuns: 300, examples: [[['start', 'succeed', 'stop', 'time', 'start', 'time']]] },
   );
   t.end();
 });
