@@ -1,14 +1,16 @@
 """How each of a coroutine's operations is done with Twisted. The twin of coroutines.ts."""
 
 from twisted.internet import defer
+from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
-from corrections import add_both_uncorrected, is_unfinished, now, use
+from corrections import Promise, add_both_uncorrected, is_unfinished, now, use
 from steps import waits_for
-from world import STEPS, Refused, classes, entry, make_error
+from world import ENDS, STEPS, Later, Refused, classes, entry, make_error
 
 OPS = {}
 step = entry(STEPS)
+end = entry(ENDS)
 op = entry(OPS)
 
 
@@ -43,18 +45,80 @@ def start(world, step, run):
     if not world.fresh(step["d"]):
         return
     generator = run_coroutine(world, step)
+    world.add(step["d"], run_corrected(generator, run, "returnDeferred" in str(step["ops"])))
+
+
+def run_corrected(generator, run, returns):
     deferred = run(generator)
     status = deferred._status
     status.generator = generator
     deferred.cancel = lambda: status.cancel(deferred)
-    if now.corrected and "returnDeferred" in str(step["ops"]):
+    if now.corrected and returns:
         add_both_uncorrected(deferred, lambda result: unwrap(result, deferred))
-    world.add(step["d"], deferred)
+    return deferred
+
+
+@end
+def generator(world, then, given, owner, ring):
+    def start(owner):
+        returns = "returnDeferred" in str(then["ops"])
+        deferred = run_corrected(generator, defer.ensureDeferred, returns)
+        world.inner[id(deferred)] = deferred
+        if owner is not None and ring == "wait" and waits_for(deferred, owner()) and use("ring"):
+            raise Refused()
+        return deferred
+
+    generator = run_generator(world, then, owner if ring == "avoid" else None)
+    return Later(start) if use("generator-returned") else generator
+
+
+def run_generator(world, then, own):
+    co = Coroutine(then["label"], own)
+    world.line(f"c{co.label} starts")
+    done = yield from run_ops(world, co, then["ops"])
+    return None if done is None else done[0]
+
+
+@end
+def async_(world, then, given, owner, ring):
+    if not use("async-returned"):
+        return run_generator(world, then, None)
+    promise = run_async(world, then)
+    deferred = Deferred()
+    promise.then(deferred.callback, deferred.errback)
+    world.inner[id(deferred)] = deferred
+    return deferred
+
+
+def run_async(world, then):
+    """Runs a function as JavaScript runs an async one: each `yield` of its operations is an `await`."""
+    promise = Promise(world.microtasks)
+    world.line(f"c{then['label']} starts")
+    run = run_ops(world, Coroutine(then["label"], None, True), then["ops"])
+
+    def go_on(resume):
+        try:
+            awaited = resume()
+        except StopIteration as stop:
+            value = None if stop.value is None else stop.value[0]
+            promise.resolve(value.deferred if isinstance(value, Returned) else value)
+        except Exception as error:
+            promise.reject(error)
+        else:
+            known = Promise(world.microtasks)
+            known.resolve(awaited)
+            known.then(lambda value: go_on(lambda: run.send(value)), lambda error: go_on(lambda: run.throw(error)))
+
+    go_on(lambda: next(run))
+    return promise
 
 
 class Coroutine:
-    def __init__(self, label):
+    def __init__(self, label, own=None, is_async=False):
         self.label = label
+        # Gives the Deferred that it must not wait for at its end.
+        self.own = own
+        self.is_async = is_async
         self.got = None
 
 
@@ -111,7 +175,7 @@ def waitFrom(world, co, op):
     if deferred is None:
         return
     say(world, co, f"waits for d{op['d']}")
-    if is_unfinished(deferred) and use("await-inside"):
+    if co.is_async or is_unfinished(deferred) and use("await-inside"):
         co.got = yield deferred
     else:
         result = getattr(deferred, "result", None)
@@ -129,6 +193,8 @@ def yield_(world, co, op):
 
 @op
 def yieldFailure(world, co, op):
+    if co.is_async:
+        raise make_error(op["error"])
     yield Failure(make_error(op["error"]))
 
 
@@ -196,6 +262,9 @@ def returnDeferred(world, co, op):
     deferred = world.existing(op["d"])
     if deferred is None:
         return None
+    if co.own is not None and waits_for(deferred, co.own()):
+        say(world, co, "a ring")
+        return (None,)
     return (Returned(deferred) if use("deferred-returned") else deferred,)
 
 

@@ -1,7 +1,7 @@
 /** How each of a coroutine's operations is done with plait. The twin of coroutines.py. */
 import { Deferred, Failure } from 'plait';
-import type { Op, OpKind, Ops, Steps } from './script.ts';
-import { classes, isPaused, makeError, type World } from './world.ts';
+import type { Ends, Op, OpKind, Ops, Steps } from './script.ts';
+import { classes, isPaused, makeError, type Own, waitsFor, type World } from './world.ts';
 
 /** What a coroutine returned, if it did. */
 type Done = { value: unknown } | undefined;
@@ -10,7 +10,10 @@ type Part = Generator<unknown, Done, unknown>;
 interface Coroutine {
   readonly world: World;
   readonly label: number;
+  /** Gives the Deferred that it must not wait for at its end. */
+  readonly own: Own | undefined;
   got: unknown;
+  readonly isAsync?: true;
 }
 
 /** What a coroutine does, from beginning to end. */
@@ -19,12 +22,41 @@ export function* runCoroutine(
   { d, label, ops }: Steps['inline'],
 ): Generator<unknown, unknown, unknown> {
   world.line(`c${label} starts`);
-  const done = yield* runOps({ world, label, got: undefined }, ops);
+  const done = yield* runOps({ world, label, own: undefined, got: undefined }, ops);
   const own = world.deferreds.get(d);
   if (!world.guarded || !(done?.value instanceof Deferred) || own === undefined || !isPaused(own))
     return done?.value;
   world.line(`c${label} is paused`);
   return undefined;
+}
+
+/** What a callback does that is a generator function. */
+export function* runGenerator(
+  world: World,
+  { label, ops }: Ends['generator'],
+  own?: Own,
+): Generator<unknown, unknown, unknown> {
+  world.line(`c${label} starts`);
+  const done = yield* runOps({ world, label, own, got: undefined }, ops);
+  return done?.value;
+}
+
+/** What a callback does that is an async function: each `yield` of its operations is an `await`. */
+export async function runAsync(world: World, { label, ops }: Ends['async']): Promise<unknown> {
+  world.line(`c${label} starts`);
+  const run = runOps({ world, label, own: undefined, got: undefined, isAsync: true }, ops);
+  let outcome = run.next(undefined);
+  while (outcome.done !== true) {
+    let value: unknown;
+    try {
+      value = await outcome.value;
+    } catch (error) {
+      outcome = run.throw(error);
+      continue;
+    }
+    outcome = run.next(value);
+  }
+  return outcome.value?.value;
 }
 
 function* runOps(co: Coroutine, ops: readonly Op[]): Part {
@@ -68,14 +100,15 @@ const OPS: { readonly [K in OpKind]: (co: Coroutine, op: Ops[K]) => Part } = {
     const deferred = co.world.existing(d);
     if (deferred === undefined) return undefined;
     say(co, `waits for d${d}`);
-    got(co, yield* deferred);
+    got(co, co.isAsync ? yield deferred : yield* deferred);
     return undefined;
   },
   *yield(co, { value }) {
     got(co, yield value);
     return undefined;
   },
-  *yieldFailure(_, { error }) {
+  *yieldFailure(co, { error }) {
+    if (co.isAsync) throw makeError(error);
     yield new Failure(makeError(error));
     return undefined;
   },
@@ -112,6 +145,10 @@ const OPS: { readonly [K in OpKind]: (co: Coroutine, op: Ops[K]) => Part } = {
   *returnDeferred(co, { d }) {
     const deferred = co.world.existing(d);
     if (deferred === undefined) return undefined;
+    if (co.own !== undefined && waitsFor(deferred, co.own())) {
+      say(co, 'a ring');
+      return { value: undefined };
+    }
     return { value: deferred };
   },
   *throw(_, { error }) {

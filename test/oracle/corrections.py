@@ -261,6 +261,78 @@ def is_being_cancelled(deferred):
 defer._CancellationStatus = Status
 
 
+# -- Promises ----------------------------------------------------------------------------------------------------------
+
+
+class Microtasks:
+    """What JavaScript does when the stack is empty, first in, first out."""
+
+    def __init__(self):
+        self.jobs = []
+
+    def add(self, job):
+        self.jobs.append(job)
+
+    def run(self):
+        """True if there was anything to do."""
+        found = len(self.jobs) > 0
+        while self.jobs:
+            self.jobs.pop(0)()
+        return found
+
+
+class Promise:
+    """JavaScript's, as far as async functions need it: `then` takes what ends, and makes no promise."""
+
+    def __init__(self, microtasks):
+        self.microtasks = microtasks
+        self.reactions = []
+        self.outcome = None
+
+    def resolve(self, value):
+        if isinstance(value, Deferred):
+            self.microtasks.add(lambda: then(value, self.microtasks, self.fulfill, self.reject))
+        else:
+            self.fulfill(value)
+
+    def fulfill(self, value):
+        self.settle((0, value))
+
+    def reject(self, error):
+        self.settle((1, error))
+
+    def settle(self, outcome):
+        self.outcome = outcome
+        for reaction in self.reactions:
+            self.react(reaction)
+
+    def then(self, fulfilled, rejected):
+        if self.outcome is None:
+            self.reactions.append((fulfilled, rejected))
+        else:
+            self.react((fulfilled, rejected))
+
+    def react(self, reaction):
+        side, value = self.outcome
+        self.microtasks.add(lambda: reaction[side](value))
+
+
+def then(deferred, microtasks, fulfilled, rejected):
+    """`Deferred.then`: shows the result and leaves it there."""
+    promise = Promise(microtasks)
+
+    def shown(result):
+        if isinstance(result, Failure):
+            deferred._observed = result
+            promise.reject(result.value)
+        else:
+            promise.fulfill(result)
+        return result
+
+    add_both_uncorrected(deferred, shown)
+    promise.then(fulfilled, rejected)
+
+
 # -- The clock ---------------------------------------------------------------------------------------------------------
 
 

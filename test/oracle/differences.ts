@@ -331,6 +331,58 @@ export const DIFFERENCES: readonly Difference[] = [
     ],
   },
   {
+    name: 'generator-returned',
+    reason:
+      'A generator that a callback returns is run as a coroutine. With Twisted it is the value, and nothing runs it.',
+    how: 'corrected',
+    examples: [
+      {
+        script: [
+          { step: 'new', d: 0 },
+          { step: 'succeed', d: 1, value: 5 },
+          {
+            step: 'addCallback',
+            d: 1,
+            body: body(1, [], {
+              end: 'generator',
+              label: 2,
+              ops: [{ op: 'wait', d: 0 }, { op: 'give' }],
+            }),
+          },
+          { step: 'callback', d: 0, value: 6 },
+        ],
+        plait: [
+          'c2 starts',
+          'c2 waits for d0',
+          '= d1 waits for an inner Deferred, paused 1',
+          'c2 got 6',
+          '= d1 6',
+        ],
+        twisted: ['= d1 generator'],
+      },
+    ],
+  },
+  {
+    name: 'async-returned',
+    reason:
+      'The promise that an async function returns is waited for, and such a function goes on when the stack is empty, as everywhere in JavaScript. With Twisted it is the value, and nothing runs it.',
+    how: 'corrected',
+    examples: [
+      {
+        script: [
+          { step: 'succeed', d: 0, value: 5 },
+          {
+            step: 'addCallback',
+            d: 0,
+            body: body(1, [], { end: 'async', label: 2, ops: [{ op: 'return', value: 6 }] }),
+          },
+        ],
+        plait: ['  c2 starts', '= d0 waits for an inner Deferred, paused 1', '= d0 6'],
+        twisted: ['= d0 generator'],
+      },
+    ],
+  },
+  {
     name: 'call-fails-later',
     reason:
       'What a delayed call returns is watched: a Deferred that fails counts as thrown by it, and is logged there and then. With Twisted it is reported as unhandled, when it is collected.',

@@ -4,6 +4,7 @@
  */
 import type {
   Body,
+  Crowd,
   End,
   Ends,
   ErrorSpec,
@@ -55,7 +56,14 @@ const DEEPEST = 3;
 class Draft {
   readonly random: Random;
   /** How many of each kind of thing have been made. */
-  readonly #made: Record<Thing, number> = { d: 0, call: 0, loop: 0, lock: 0, queue: 0 };
+  readonly #made: Record<Thing, number> = {
+    d: 0,
+    call: 0,
+    loop: 0,
+    lock: 0,
+    queue: 0,
+    condition: 0,
+  };
   /** What this script is about, besides the basics; the rest is rare in it. */
   readonly #groups: ReadonlySet<Group>;
   /** Deferreds that a step pauses and none unpauses. */
@@ -113,9 +121,16 @@ class Draft {
     return { label, steps, then };
   }
 
+  /** Of a function whose result nobody waits for. */
+  plainBody(): Body {
+    const body = this.body();
+    if (body.then.end === 'generator' || body.then.end === 'async') body.then = { end: 'nothing' };
+    return body;
+  }
+
   /** A canceller mostly does nothing, or fires the Deferred, or throws. */
   canceller(d: number): Body {
-    const body = this.body();
+    const body = this.plainBody();
     if (this.random.chance(0.4)) body.steps.push({ step: 'callback', d, value: this.value() });
     else if (this.random.chance(0.3)) body.steps.push({ step: 'errback', d, error: this.error() });
     if (!this.random.chance(0.2)) body.then = { end: 'nothing' };
@@ -128,6 +143,21 @@ class Draft {
     const ops = this.ops(4);
     this.#coroutine = around;
     return { d, label, ops };
+  }
+
+  /** What a function does that is a generator function or an async one. */
+  inner(): { label: number; ops: Op[] } {
+    return { label: ++this.#labels, ops: this.ops(3) };
+  }
+
+  crowd(): Crowd {
+    return {
+      // Seldom so many that a stack would be full.
+      count: this.random.chance(0.1) ? 2000 : this.random.between(2, 200),
+      inside: this.random.chance(0.6),
+      coroutines: this.random.chance(0.4),
+      cancel: this.random.chance(0.3) ? this.random.between(2, 7) : 0,
+    };
   }
 
   /** Now and then a coroutine cancels itself. */
@@ -238,9 +268,18 @@ class Draft {
 }
 
 /** Kinds of thing that are numbered. */
-type Thing = 'd' | 'call' | 'loop' | 'lock' | 'queue';
+type Thing = 'd' | 'call' | 'loop' | 'lock' | 'queue' | 'condition';
 
-const GROUPS = ['several', 'coroutines', 'time', 'loops', 'locks', 'queues'] as const;
+const GROUPS = [
+  'several',
+  'coroutines',
+  'time',
+  'loops',
+  'locks',
+  'queues',
+  'conditions',
+  'async',
+] as const;
 type Group = (typeof GROUPS)[number];
 
 interface Entry<T> {
@@ -343,7 +382,7 @@ const STEPS: Table<Steps> = {
   }),
   ...group('coroutines', {
     inline: { weight: 14, make: (draft) => draft.coroutine() },
-    inlinePlain: { weight: 0.5, make: (draft) => ({ d: draft.fresh(), body: draft.body() }) },
+    inlinePlain: { weight: 0.5, make: (draft) => ({ d: draft.fresh(), body: draft.plainBody() }) },
     coroutine: { weight: 4, make: (draft) => draft.coroutine() },
   }),
   ...group('time', {
@@ -431,6 +470,11 @@ const STEPS: Table<Steps> = {
       }),
     },
     lockLook: { weight: 2, needs: 'lock', make: (draft) => ({ lock: draft.oldThing('lock') }) },
+    crowd: {
+      weight: 0.5,
+      needs: 'lock',
+      make: (draft) => ({ lock: draft.oldThing('lock'), ...draft.crowd() }),
+    },
   }),
   ...group('queues', {
     queue: {
@@ -446,14 +490,56 @@ const STEPS: Table<Steps> = {
       needs: 'queue',
       make: (draft) => ({ queue: draft.oldThing('queue'), value: draft.value() }),
     },
+    putWait: {
+      weight: 10,
+      needs: 'queue',
+      make: (draft) => ({
+        queue: draft.oldThing('queue'),
+        value: draft.value(),
+        d: draft.fresh(),
+      }),
+    },
     get: {
       weight: 16,
       needs: 'queue',
       make: (draft) => ({ queue: draft.oldThing('queue'), d: draft.fresh() }),
     },
     queueLook: { weight: 2, needs: 'queue', make: (draft) => ({ queue: draft.oldThing('queue') }) },
+    crowdGet: {
+      weight: 0.5,
+      needs: 'queue',
+      make: (draft) => ({ queue: draft.oldThing('queue'), ...draft.crowd() }),
+    },
+  }),
+  ...group('conditions', {
+    condition: { weight: 4, make: (draft) => ({ condition: draft.fresh('condition') }) },
+    conditionAcquire: {
+      weight: 14,
+      needs: 'condition',
+      make: (draft) => ({ condition: draft.oldThing('condition'), d: draft.fresh() }),
+    },
+    conditionRelease: { weight: 8, needs: 'condition', make: oldCondition },
+    conditionWait: {
+      weight: 16,
+      needs: 'condition',
+      make: (draft) => ({ condition: draft.oldThing('condition'), d: draft.fresh() }),
+    },
+    notify: {
+      weight: 8,
+      needs: 'condition',
+      make: (draft) => ({
+        condition: draft.oldThing('condition'),
+        count: draft.random.between(1, 3),
+      }),
+    },
+    notifyAll: { weight: 4, needs: 'condition', make: oldCondition },
+    conditionLook: { weight: 1, needs: 'condition', make: oldCondition },
   }),
 };
+
+function oldCondition(draft: Draft): { condition: number } {
+  return { condition: draft.oldThing('condition') };
+}
 
 function withArguments(draft: Draft): { d: number; body: Body; args: Value[] } {
   return { d: draft.old(), body: draft.body(), args: draft.values() };
@@ -470,6 +556,8 @@ const ENDS: Table<Ends> = {
   raise: { weight: 1, make: () => ({}) },
   trap: { weight: 2, make: (draft) => ({ names: draft.patterns(), value: draft.value() }) },
   check: { weight: 1, make: (draft) => ({ names: draft.patterns() }) },
+  generator: { weight: 9, group: 'coroutines', make: (draft) => draft.inner() },
+  async: { weight: 9, group: 'async', make: (draft) => draft.inner() },
 };
 
 const OPS: Table<Ops> = {

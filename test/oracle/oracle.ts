@@ -179,8 +179,7 @@ export async function compare(
   options?: PlaitOptions,
 ): Promise<Pair[]> {
   const asked = twisted.ask(scripts.map((script) => ({ script, corrected: true })));
-  const traces = runPlait(scripts, options);
-  const answers = await asked;
+  const [traces, answers] = await Promise.all([runPlait(scripts, options), asked]);
   return scripts.map((script, index) => {
     const { trace, used } = answers[index]!;
     return { script, plait: traces[index]!, twisted: trace, used };
@@ -220,7 +219,7 @@ export async function showDifference(
   twisted: Twisted,
   { script, raw = false }: Pick<Request, 'script' | 'raw'>,
 ): Promise<{ plait: string[]; twisted: string[] }> {
-  const [plait = []] = runPlait([script], { raw, unguarded: true });
+  const [plait = []] = await runPlait([script], { raw, unguarded: true });
   const [answer] = await twisted.ask([{ script, raw, corrected: false }]);
   return onlyInOne(plait, answer!.trace);
 }

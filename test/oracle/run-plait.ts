@@ -27,15 +27,29 @@ export interface PlaitOptions extends WorldOptions {
  * Runs scripts and returns their traces. Errors that they log, and failures that they leave, are not reported. The
  * trace of a script that does not end says so.
  */
-export function runPlait(scripts: readonly Script[], options: PlaitOptions = {}): string[][] {
+export async function runPlait(
+  scripts: readonly Script[],
+  options: PlaitOptions = {},
+): Promise<string[][]> {
   const traces: string[][] = [];
   let world = new World(KINDS, options);
-  const runRest = () => {
-    for (const script of scripts.slice(traces.length)) {
+  const milliseconds = options.milliseconds ?? MOST_MILLISECONDS;
+  const next = () => scripts[traces.length];
+  const runThoseWithoutPromises = () => {
+    for (let script = next(); script !== undefined && !hasPromises(script); script = next()) {
       world = new World(KINDS, options);
       runScript(world, script);
       traces.push(world.trace);
     }
+  };
+  const runOneWithPromises = async (script: Script) => {
+    world = new World(KINDS, options);
+    if (await runInTurns(world, script, milliseconds)) traces.push(world.trace);
+    else giveUp();
+  };
+  const giveUp = () => {
+    world.over = true;
+    traces.push([...world.trace, 'does not end']);
   };
   const observer = (event: LogEvent) => world.logged(event);
   reportUnhandledFailures();
@@ -43,10 +57,9 @@ export function runPlait(scripts: readonly Script[], options: PlaitOptions = {})
   const hook = setUnhandledFailureHook(() => {});
   globalLogPublisher.addObserver(observer);
   try {
-    while (traces.length < scripts.length) {
-      if (endsWithin(options.milliseconds ?? MOST_MILLISECONDS, runRest)) continue;
-      world.over = true;
-      traces.push([...world.trace, 'does not end']);
+    for (let script = next(); script !== undefined; script = next()) {
+      if (hasPromises(script)) await runOneWithPromises(script);
+      else if (!endsWithin(milliseconds, runThoseWithoutPromises)) giveUp();
     }
   } finally {
     globalLogPublisher.removeObserver(observer);
@@ -58,15 +71,42 @@ export function runPlait(scripts: readonly Script[], options: PlaitOptions = {})
 }
 
 function runScript(world: World, script: Script): void {
+  const run = world.run(script);
+  while (goOn(world, run));
+  reportUnhandledFailures();
+}
+
+/** Runs a script, and lets microtasks have their turn after each step; false if it does not end. */
+async function runInTurns(world: World, script: Script, milliseconds: number): Promise<boolean> {
+  const run = world.run(script);
+  for (let going = true; going;) {
+    const ends = endsWithin(milliseconds, () => {
+      going = goOn(world, run);
+    });
+    if (!ends) return false;
+    if (!going) break;
+    await new Promise((resolve) => setImmediate(resolve));
+    world.turned();
+  }
+  reportUnhandledFailures();
+  return true;
+}
+
+/** Only these need turns, which take time. */
+function hasPromises(script: Script): boolean {
+  return JSON.stringify(script).includes('"end":"async"');
+}
+
+/** False if it has come to its end. */
+function goOn(world: World, run: Iterator<void, void>): boolean {
   try {
-    world.perform(script);
-    world.finish();
+    return run.next().done !== true;
   } catch (error) {
     // A step's errors are in the trace: this one came through a place where nothing may be thrown.
     world.trace.push(`broken by ${world.describe(error)}`);
     world.over = true;
+    return false;
   }
-  reportUnhandledFailures();
 }
 
 const RUN = Symbol.for('plait.oracle.run');

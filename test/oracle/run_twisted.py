@@ -10,24 +10,28 @@ false; "used" names the corrections that took effect.
 
 import json
 import sys
+import threading
 
 from twisted.logger import globalLogBeginner
 
-import coroutines  # noqa: F401  fills the tables of what can be performed
+import conditions  # noqa: F401  fill the tables of what can be performed
+import coroutines  # noqa: F401
+import crowd  # noqa: F401
 from corrections import now
 from world import World
 
 
 def run(request):
     now.world = world = World(request.get("raw", False))
-    world.perform(request["script"])
-    world.finish()
+    world.run(request["script"])
     return world.trace
 
 
 def answer(request):
     now.used = used = set()
     now.corrected = request["corrected"]
+    # Each waiter of a long line is woken inside the one before; but some things never end unless they are corrected.
+    sys.setrecursionlimit(100_000 if now.corrected else 5000)
     trace = run(request)
     if "coroutine-cancel" in used:
         # Mostly Twisted's own way of cancelling a coroutine shows no difference.
@@ -46,7 +50,6 @@ def observe(event):
 
 
 def main():
-    sys.setrecursionlimit(5000)
     globalLogBeginner.beginLoggingTo([observe], discardBuffer=True, redirectStandardIO=False)
     for line in sys.stdin:
         sys.stdout.write(json.dumps(answer(json.loads(line))) + "\n")
@@ -54,4 +57,7 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    threading.stack_size(1 << 29)
+    thread = threading.Thread(target=main)
+    thread.start()
+    thread.join()

@@ -96,8 +96,29 @@ export interface Steps {
   lockLook: { lock: number };
   queue: { queue: number; size: number | null; backlog: number | null };
   put: { queue: number; value: Value };
+  putWait: { queue: number; value: Value; d: number };
   get: { queue: number; d: number };
   queueLook: { queue: number };
+  condition: { condition: number };
+  conditionAcquire: { condition: number; d: number };
+  conditionRelease: { condition: number };
+  conditionWait: { condition: number; d: number };
+  notify: { condition: number; count: number };
+  notifyAll: { condition: number };
+  conditionLook: { condition: number };
+  /** Very many who wait. */
+  crowd: { lock: number } & Crowd;
+  crowdGet: { queue: number } & Crowd;
+}
+
+/** So many wait in line, and each that is served serves the next, or all are served from outside. */
+export interface Crowd {
+  count: number;
+  inside: boolean;
+  /** Each of them is a coroutine, not a callback. */
+  coroutines: boolean;
+  /** Every so manyth is cancelled before the first is served; 0 for none. */
+  cancel: number;
 }
 
 export type ListOption = 'fireOnOneCallback' | 'fireOnOneErrback' | 'consumeErrors';
@@ -118,6 +139,10 @@ export interface Ends {
   trap: { names: Pattern[]; value: Value };
   /** Returns whether the failure that it was given matches. */
   check: { names: Pattern[] };
+  /** It is a generator function, and this is what it does. */
+  generator: { label: number; ops: Op[] };
+  /** It is an async function, and this is what it does. */
+  async: { label: number; ops: Op[] };
 }
 
 /** What a coroutine does. */

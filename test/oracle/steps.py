@@ -4,6 +4,7 @@ from twisted.internet import defer, task
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
+from conditions import DeferredQueue
 from corrections import now, use
 from world import ENDS, STEPS, Refused, classes, entry, make_error
 
@@ -35,7 +36,17 @@ def fail(world, step):
 @step
 def maybe(world, step):
     if world.fresh(step["d"]):
-        world.add(step["d"], defer.maybeDeferred(world.function(step["body"]), step["value"]))
+        world.add(step["d"], maybe_deferred(world, world.function(step["body"]), step["value"]))
+
+
+def maybe_deferred(world, function, *args):
+    """A generator or promise is waited for by a Deferred of its own."""
+    deferred = defer.maybeDeferred(function, *args)
+    if id(deferred) not in world.inner:
+        return deferred
+    outer = defer.succeed(None)
+    outer.addCallback(lambda _: deferred)
+    return outer
 
 
 @step
@@ -283,7 +294,7 @@ def loopCount(world, step):
 def add_loop(world, step, loop):
     loop.clock = world.clock
     world.things["loop", step["loop"]] = loop
-    if step["body"]["then"]["end"] == "deferred":
+    if step["body"]["then"]["end"] in ("deferred", "generator", "async"):
         world.once[step["loop"]] = False
 
 
@@ -371,7 +382,7 @@ def lockLook(world, step):
 
 @step
 def queue(world, step):
-    world.things.setdefault(("queue", step["queue"]), defer.DeferredQueue(step["size"], step["backlog"]))
+    world.things.setdefault(("queue", step["queue"]), DeferredQueue(step["size"], step["backlog"]))
 
 
 @step
@@ -379,6 +390,14 @@ def put(world, step):
     queue = world.thing("queue", step["queue"])
     if queue is not None:
         queue.put(step["value"])
+
+
+@step
+def putWait(world, step):
+    queue = world.thing("queue", step["queue"])
+    if queue is not None and world.fresh(step["d"]):
+        world.own.add(step["d"])
+        world.add(step["d"], queue.putWait(step["value"]))
 
 
 @step
@@ -394,7 +413,8 @@ def get(world, step):
 def queueLook(world, step):
     queue = world.thing("queue", step["queue"])
     if queue is not None:
-        look(world, len(queue.pending), len(queue.waiting))
+        things, waiting = len(queue.pending), len(queue.waiting)
+        look(world, max(0, things - waiting), max(0, waiting - things))
 
 
 # -- How a function ends -----------------------------------------------------------------------------------------------

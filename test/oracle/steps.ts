@@ -4,6 +4,7 @@
 import {
   type Coroutine,
   Deferred,
+  DeferredCondition,
   DeferredList,
   DeferredLock,
   deferLater,
@@ -18,9 +19,10 @@ import {
   maybeDeferred,
   succeed,
 } from 'plait';
-import { runCoroutine } from './coroutines.ts';
+import { runAsync, runCoroutine, runGenerator } from './coroutines.ts';
+import { crowdAtLock, crowdAtQueue } from './crowd.ts';
 import type { Body, Steps } from './script.ts';
-import { type Any, classes, type Kinds, makeError, type World, waitedFor } from './world.ts';
+import { type Any, classes, type Kinds, makeError, type World, waitsFor } from './world.ts';
 
 // ── Steps ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -61,13 +63,8 @@ function look(world: World, ...facts: unknown[]): void {
 
 function prepared(world: World, number: number, body: Body, loop: LoopingCall): LoopingCall {
   loop.clock = world.clock;
-  if (body.then.end === 'deferred') world.once.set(number, false);
+  if (['deferred', 'generator', 'async'].includes(body.then.end)) world.once.set(number, false);
   return loop;
-}
-
-function waitsFor(deferred: Any | undefined, other: Any | undefined): boolean {
-  for (let at = deferred; at !== undefined; at = waitedFor(at)) if (at === other) return true;
-  return false;
 }
 
 /** What performs each kind of step. */
@@ -226,6 +223,12 @@ export const STEPS: Kinds['steps'] = {
     );
   },
   put: (world, { queue, value }) => world.thing('queue', queue)?.put(value),
+  putWait(world, { queue, value, d }) {
+    const found = world.thing('queue', queue);
+    if (found === undefined || !world.isFresh(d)) return;
+    world.own.add(d);
+    world.add(d, found.putWait(value));
+  },
   get(world, { queue, d }) {
     const found = world.thing('queue', queue);
     if (found === undefined || !world.isFresh(d)) return;
@@ -237,6 +240,32 @@ export const STEPS: Kinds['steps'] = {
     const queue = world.thing('queue', step.queue);
     if (queue !== undefined) look(world, queue.pending, queue.waiting);
   },
+
+  condition: (world, { condition }) =>
+    world.addThing('condition', condition, () => new DeferredCondition()),
+  conditionAcquire(world, { condition, d }) {
+    const found = world.thing('condition', condition);
+    if (found === undefined || !world.isFresh(d)) return;
+    world.own.add(d);
+    world.add(d, found.acquire());
+  },
+  conditionRelease: (world, { condition }) => world.thing('condition', condition)?.release(),
+  conditionWait(world, { condition, d }) {
+    const found = world.thing('condition', condition);
+    if (found === undefined || !world.isFresh(d)) return;
+    const notified = found.wait();
+    world.own.add(d);
+    world.add(d, notified);
+  },
+  notify: (world, { condition, count }) => world.thing('condition', condition)?.notify(count),
+  notifyAll: (world, { condition }) => world.thing('condition', condition)?.notifyAll(),
+  conditionLook(world, step) {
+    const condition = world.thing('condition', step.condition);
+    if (condition !== undefined) look(world, condition.locked);
+  },
+
+  crowd: crowdAtLock,
+  crowdGet: crowdAtQueue,
 
   advance: (world, { seconds }) => world.clock.advance(seconds),
   pump: (world, { times }) => world.clock.pump(times),
@@ -269,4 +298,6 @@ export const ENDS: Kinds['ends'] = {
   },
   check: (_, { names }, given) =>
     given instanceof Failure ? given.check(...classes(names)) !== undefined : given,
+  generator: (world, then, _, own) => runGenerator(world, then, own),
+  async: (world, then) => runAsync(world, then),
 };

@@ -5,7 +5,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.error import AlreadyCalled
 from twisted.python.failure import Failure
 
-from corrections import Clock, is_being_cancelled, now, use
+from corrections import Clock, Microtasks, is_being_cancelled, now, use
 
 MOST_STEPS = 400
 
@@ -85,6 +85,11 @@ class World:
         self.shown = {}
         self.pauses = {}
         self.cancelling = set()
+        # Deferreds of coroutines and promises that callbacks returned.
+        self.inner = {}
+        self.microtasks = Microtasks()
+        # What became of all who waited in line, for the end of the trace.
+        self.crowds = []
 
     # -- Text ----------------------------------------------------------------------------------------------------------
 
@@ -204,7 +209,12 @@ class World:
     def is_cancelled(self, deferred):
         """True for the Deferred of a coroutine that was cancelled and has not come to its end."""
         result = getattr(deferred, "result", None)
-        return isinstance(result, Deferred) and id(result) not in self.numbers and hasattr(deferred, "_status")
+        return (
+            isinstance(result, Deferred)
+            and id(result) not in self.numbers
+            and id(result) not in self.inner
+            and hasattr(deferred, "_status")
+        )
 
     def thing(self, kind, number):
         """A lock, a queue, a delayed call."""
@@ -213,13 +223,17 @@ class World:
             self.line(f"there is no {kind} {number}")
         return thing
 
-    def function(self, body, owner=None, ring="wait"):
+    def function(self, body, owner=None, ring="wait", runs=True):
         """
         The function that a body describes. `owner` gives the Deferred whose callback it is, if it is one; if `ring` is
-        "avoid", it does not return what waits for that.
+        "avoid", it does not return what waits for that. If `runs`, a generator that it returns is run as a coroutine.
         """
 
         def call(*given):
+            outcome = perform(*given)
+            return outcome.start(owner) if runs and isinstance(outcome, Later) else outcome
+
+        def perform(*given):
             if self.over:
                 return None
             self.line(f"f{body['label']}({', '.join([self.show(value) for value in given])})")
@@ -237,7 +251,7 @@ class World:
         """A canceller that is on the stack already only says so: two may cancel one another."""
         if body is None:
             return None
-        call = self.function(body)
+        call = self.function(body, runs=False)
 
         def cancel(deferred):
             if number in self.cancelling:
@@ -251,6 +265,22 @@ class World:
 
         return cancel
 
+    def show_crowd(self, tell):
+        """Writes what has become of a crowd by now, and at the end of the script again."""
+        self.line(tell())
+        self.crowds.append(tell)
+
+    def run(self, script):
+        for step in script:
+            self.perform([step])
+            self.turn()
+        self.finish()
+
+    def turn(self):
+        """Lets microtasks have their turn."""
+        if self.microtasks.run() and self.steps <= MOST_STEPS:
+            self.show_changes()
+
     def finish(self):
         """Lets every chain run to its end, and writes which failures nobody has handled."""
         while True:
@@ -258,6 +288,9 @@ class World:
             if self.steps > MOST_STEPS or not paused:
                 break
             self.perform([{"step": "unpause", "d": number} for number in paused])
+            self.turn()
+        for tell in self.crowds:
+            self.line(tell())
         infos = [d._debugInfo for d in self.all if d._debugInfo is not None]
         if self.steps <= MOST_STEPS:
             unhandled = {id(d): d for d in self.all if self.is_unhandled(d)}
@@ -274,8 +307,15 @@ class World:
         return deferred._observed is not info.failResult or not use("observed-once")
 
 
+class Later:
+    """A generator that a function returns: it runs when the function is over."""
+
+    def __init__(self, start):
+        self.start = start
+
+
 def where(step):
-    for kind in ("d", "call", "lock", "queue", "loop"):
+    for kind in ("d", "call", "lock", "queue", "loop", "condition"):
         if kind in step:
             return f" {kind}{step[kind]}"
     return ""

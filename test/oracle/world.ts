@@ -4,6 +4,7 @@ import {
   AlreadyCalledError,
   CancelledError,
   Deferred,
+  type DeferredCondition,
   type DeferredQueue,
   type DeferredSemaphore,
   Failure,
@@ -23,6 +24,7 @@ import {
   MOST_STEPS,
   type OwnError,
   type Pattern,
+  type Script,
   type Step,
   type StepKind,
   type Steps,
@@ -79,6 +81,7 @@ interface Things {
   lock: DeferredSemaphore;
   queue: DeferredQueue<unknown>;
   loop: LoopingCall;
+  condition: DeferredCondition;
 }
 
 /** What performs each kind of step, and what each kind of end does. */
@@ -118,6 +121,8 @@ export class World {
   depth = 0;
   #steps = 0;
   over = false;
+  /** What became of all who waited in line, for the end of the trace. */
+  readonly #crowds: (() => string)[] = [];
 
   constructor(kinds: Kinds, { raw = false, unguarded = false, performed }: WorldOptions) {
     this.#kinds = kinds;
@@ -281,13 +286,35 @@ export class World {
     };
   }
 
+  /** Writes what has become of a crowd by now, and at the end of the script again. */
+  showCrowd(tell: () => string): void {
+    this.line(tell());
+    this.#crowds.push(tell);
+  }
+
+  /** Runs a script, and stops wherever microtasks have their turn. */
+  *run(script: Script): Generator<void, void, void> {
+    for (const step of script) {
+      this.perform([step]);
+      yield;
+    }
+    yield* this.#finish();
+  }
+
+  /** To be called when microtasks have had their turn. */
+  turned(): void {
+    if (this.#steps <= MOST_STEPS) this.#showChanges();
+  }
+
   /** Lets every chain run to its end, and writes which failures nobody has handled. */
-  finish(): void {
+  *#finish(): Generator<void, void, void> {
     for (;;) {
       const paused = [...this.deferreds].filter(([, deferred]) => isPaused(deferred));
       if (this.#steps > MOST_STEPS || paused.length === 0) break;
       this.perform(paused.map(([d]) => ({ step: 'unpause', d })));
+      yield;
     }
+    for (const tell of this.#crowds) this.line(tell());
     if (this.#steps <= MOST_STEPS) {
       const unhandled = unhandledFailures().map(({ failure }) => this.describe(failure.value));
       for (const text of unhandled.sort()) this.line(`unhandled ${text}`);
@@ -309,8 +336,13 @@ export function waitedFor(deferred: Any): Any | undefined {
   return deferred.called ? deferred.waitingOn : undefined;
 }
 
+export function waitsFor(deferred: Any | undefined, other: Any | undefined): boolean {
+  for (let at = deferred; at !== undefined; at = waitedFor(at)) if (at === other) return true;
+  return false;
+}
+
 function where(step: Step): string {
-  for (const key of ['d', 'call', 'lock', 'queue', 'loop']) {
+  for (const key of ['d', 'call', 'lock', 'queue', 'loop', 'condition']) {
     if (key in step) return ` ${key}${(step as unknown as Record<string, number>)[key]}`;
   }
   return '';
