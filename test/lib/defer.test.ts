@@ -1253,7 +1253,10 @@ t.test('with debugging on, errors tell where a Deferred was made and fired', asy
   t.match(unhandled?.history, /\ncreated here:\n.*makes/);
   reportUnhandledFailures();
   const [event] = flushLoggedErrors(RangeError);
-  t.match(eventAsText(event as never), /unhandled failure in a Deferred\n\s*created here:\n.*makes/);
+  t.match(
+    eventAsText(event as never),
+    /unhandled failure in a Deferred\n\s*created here:\n.*makes/,
+  );
   failureResultOf(failed);
   setDebugging(false);
   const plain = makes();

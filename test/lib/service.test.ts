@@ -980,7 +980,7 @@ t.test('whatever happens in whatever order, one connection at a time and nothing
       const stops: Deferred<void>[] = [];
       const waiters: Deferred<void>[] = [];
       const dialing = () => endpoint.tries.length > 0 && !endpoint.last.deferred.called;
-      const lose = (error = new ConnectionDone()) => {
+      const lose = (error: Error = new ConnectionDone()) => {
         for (const each of alive) {
           alive.delete(each);
           each.protocol?.connectionLost(new Failure(error));

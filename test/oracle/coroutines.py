@@ -63,7 +63,7 @@ def generator(world, then, given, owner, ring):
     def start(owner):
         returns = "returnDeferred" in str(then["ops"])
         deferred = run_corrected(generator, defer.ensureDeferred, returns)
-        world.inner[id(deferred)] = deferred
+        world.add_inner(deferred)
         if owner is not None and ring == "wait" and waits_for(deferred, owner()) and use("ring"):
             raise Refused()
         return deferred
@@ -86,7 +86,7 @@ def async_(world, then, given, owner, ring):
     promise = run_async(world, then)
     deferred = Deferred()
     promise.then(deferred.callback, deferred.errback)
-    world.inner[id(deferred)] = deferred
+    world.add_inner(deferred)
     return deferred
 
 

@@ -261,6 +261,45 @@ def is_being_cancelled(deferred):
 defer._CancellationStatus = Status
 
 
+# -- Looping calls -----------------------------------------------------------------------------------------------------
+
+
+class LoopingCall(task.LoopingCall):
+    """One that is started again begins anew, whatever goes on from before."""
+
+    def start(self, interval, now=True):
+        if not self.running and self._realLastTime is not None and use("loop-counted"):
+            self._realLastTime = None
+        return super().start(interval, now)
+
+    def __call__(self):
+        if not now.corrected:
+            super().__call__()
+            return
+        mine = self._deferred
+
+        def succeeded(_):
+            if self.running and self._deferred is mine:
+                self._scheduleFrom(self.clock.seconds())
+            else:
+                end()
+                mine.callback(self)
+
+        def failed(failure):
+            end()
+            mine.errback(failure)
+
+        def end():
+            if self._deferred is mine:
+                self.running = False
+                self._deferred = None
+            else:
+                use("loop-restarted")
+
+        self.call = None
+        defer.maybeDeferred(self.f, *self.a, **self.kw).addCallbacks(succeeded, failed)
+
+
 # -- Promises ----------------------------------------------------------------------------------------------------------
 
 

@@ -600,20 +600,43 @@ export const DIFFERENCES: readonly Difference[] = [
   {
     name: 'loop-restarted',
     reason:
-      'A LoopingCall that is stopped and started again while its function still waits for something runs twice over, with both. What comes of the first round too many is dropped here, and is a failed assertion with Twisted.',
-    how: 'left out',
+      'A LoopingCall that is stopped and started again while its function is still being called, or waits for something, begins anew: what the first start returned fires when that call is over. With Twisted it never fires, and that call goes on beside the new ones.',
+    how: 'corrected',
     examples: [
       {
         script: [
-          { step: 'new', d: 0 },
-          { step: 'loop', loop: 0, body: body(1, [], { end: 'deferred', d: 0 }), args: [] },
-          { step: 'loopStart', loop: 0, d: 1, seconds: 1, now: true },
-          { step: 'loopStop', loop: 0 },
-          { step: 'loopStart', loop: 0, d: 2, seconds: 1, now: true },
-          { step: 'errback', d: 0, error: boom },
+          {
+            step: 'loop',
+            loop: 0,
+            args: [],
+            body: body(1, [
+              { step: 'loopStop', loop: 0 },
+              { step: 'loopStart', loop: 0, d: 1, seconds: 1, now: false },
+            ]),
+          },
+          { step: 'loopStart', loop: 0, d: 0, seconds: 1, now: false },
+          { step: 'advance', seconds: 1 },
         ],
-        plait: ['= d0 none'],
-        twisted: ['= d0 Failure(refused)', 'unhandled refused'],
+        plait: ['= d0 LoopingCall'],
+        twisted: [],
+      },
+    ],
+  },
+  {
+    name: 'loop-counted',
+    reason:
+      'A LoopingCall made by withCount that is started again counts from that start on. With Twisted it counts from its last call before, so that its first call may be left out.',
+    how: 'corrected',
+    examples: [
+      {
+        script: [
+          { step: 'loopCount', loop: 0, body: body(1, []) },
+          { step: 'loopStart', loop: 0, d: 0, seconds: 1, now: true },
+          { step: 'loopStop', loop: 0 },
+          { step: 'loopStart', loop: 0, d: 1, seconds: 1, now: true },
+        ],
+        plait: ['f1(1)'],
+        twisted: [],
       },
     ],
   },

@@ -79,12 +79,13 @@ function runScript(world: World, script: Script): void {
 /** Runs a script, and lets microtasks have their turn after each step; false if it does not end. */
 async function runInTurns(world: World, script: Script, milliseconds: number): Promise<boolean> {
   const run = world.run(script);
-  for (let going = true; going;) {
+  const turn: { over: boolean } = { over: false };
+  for (;;) {
     const ends = endsWithin(milliseconds, () => {
-      going = goOn(world, run);
+      turn.over = !goOn(world, run);
     });
     if (!ends) return false;
-    if (!going) break;
+    if (turn.over) break;
     await new Promise((resolve) => setImmediate(resolve));
     world.turned();
   }

@@ -5,7 +5,7 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from conditions import DeferredQueue
-from corrections import now, use
+from corrections import LoopingCall, use
 from world import ENDS, STEPS, Refused, classes, entry, make_error
 
 step = entry(STEPS)
@@ -282,20 +282,18 @@ def look(world, *facts):
 @step
 def loop(world, step):
     if ("loop", step["loop"]) not in world.things:
-        add_loop(world, step, task.LoopingCall(world.function(step["body"]), *step["args"]))
+        add_loop(world, step, LoopingCall(world.function(step["body"]), *step["args"]))
 
 
 @step
 def loopCount(world, step):
     if ("loop", step["loop"]) not in world.things:
-        add_loop(world, step, task.LoopingCall.withCount(world.function(step["body"])))
+        add_loop(world, step, LoopingCall.withCount(world.function(step["body"])))
 
 
 def add_loop(world, step, loop):
     loop.clock = world.clock
     world.things["loop", step["loop"]] = loop
-    if step["body"]["then"]["end"] in ("deferred", "generator", "async"):
-        world.once[step["loop"]] = False
 
 
 @step
@@ -303,11 +301,6 @@ def loopStart(world, step):
     loop = world.thing("loop", step["loop"])
     if loop is None or not world.fresh(step["d"]):
         return
-    if world.once.get(step["loop"]) and now.corrected:
-        world.line("not started again")
-        return
-    if step["loop"] in world.once:
-        world.once[step["loop"]] = True
     started = loop.start(step["seconds"], step["now"])
     world.own.add(step["d"])
     world.add(step["d"], started)

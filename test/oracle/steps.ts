@@ -21,7 +21,7 @@ import {
 } from 'plait';
 import { runAsync, runCoroutine, runGenerator } from './coroutines.ts';
 import { crowdAtLock, crowdAtQueue } from './crowd.ts';
-import type { Body, Steps } from './script.ts';
+import type { Steps } from './script.ts';
 import { type Any, classes, type Kinds, makeError, type World, waitsFor } from './world.ts';
 
 // ── Steps ──────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -61,9 +61,8 @@ function look(world: World, ...facts: unknown[]): void {
   world.line(facts.map((fact) => world.show(fact)).join(' '));
 }
 
-function prepared(world: World, number: number, body: Body, loop: LoopingCall): LoopingCall {
+function prepared(world: World, loop: LoopingCall): LoopingCall {
   loop.clock = world.clock;
-  if (['deferred', 'generator', 'async'].includes(body.then.end)) world.once.set(number, false);
   return loop;
 }
 
@@ -156,22 +155,17 @@ export const STEPS: Kinds['steps'] = {
 
   loop(world, { loop, body, args }) {
     world.addThing('loop', loop, () =>
-      prepared(world, loop, body, new LoopingCall<unknown[]>(world.function(body), ...args)),
+      prepared(world, new LoopingCall<unknown[]>(world.function(body), ...args)),
     );
   },
   loopCount(world, { loop, body }) {
     world.addThing('loop', loop, () =>
-      prepared(world, loop, body, LoopingCall.withCount(world.function(body)) as LoopingCall),
+      prepared(world, LoopingCall.withCount(world.function(body)) as LoopingCall),
     );
   },
   loopStart(world, { loop, d, seconds, now }) {
     const found = world.thing('loop', loop);
     if (found === undefined || !world.isFresh(d)) return;
-    if (world.guarded && world.once.get(loop) === true) {
-      world.line('not started again');
-      return;
-    }
-    if (world.once.has(loop)) world.once.set(loop, true);
     const started = found.start(seconds, now);
     world.own.add(d);
     world.add(d, started);

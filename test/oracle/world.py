@@ -79,8 +79,6 @@ class World:
         self.own = set()
         # Other things, by their kind and number.
         self.things = {}
-        # Looping calls that may be started once only, and whether they have been.
-        self.once = {}
         self.numbers = {}
         self.shown = {}
         self.pauses = {}
@@ -183,6 +181,11 @@ class World:
             if known in self.own:
                 self.own.add(number)
         self.deferreds[number] = deferred
+        self.all.append(deferred)
+
+    def add_inner(self, deferred):
+        """Adds one that has no number: what comes of a function's generator or promise."""
+        self.inner[id(deferred)] = deferred
         self.all.append(deferred)
 
     def existing(self, number):

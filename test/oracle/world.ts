@@ -109,8 +109,6 @@ export class World {
   readonly own = new Set<number>();
   readonly #things = new Map<string, Things[keyof Things]>();
   readonly clock = new Clock();
-  /** Looping calls that may be started once only, and whether they have been. */
-  readonly once = new Map<number, boolean>();
   readonly #numbers = new Map<Any, number>();
   readonly #shown = new Map<number, string>();
   readonly #cancelling = new Set<number>();
