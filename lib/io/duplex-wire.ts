@@ -9,6 +9,7 @@
 import { Duplex, finished } from 'node:stream';
 import type { ReadableWritablePair } from 'node:stream/web';
 import type { Address } from '../address.ts';
+import { Failure } from '../failure.ts';
 import type { Wire, WireEvents } from './io.ts';
 
 /** Pieces written in one turn are copied together up to this many bytes; above it, copying costs more than it saves. */
@@ -37,6 +38,8 @@ export class DuplexWire implements Wire {
   #discarded = false;
   /** This side has asked for the end of it: how the Duplex ends is no error any more. */
   #closing = false;
+  /** Its end has been told. */
+  #over = false;
 
   constructor(duplex: Duplex, host: Address, peer: Address) {
     this.#duplex = duplex;
@@ -57,11 +60,28 @@ export class DuplexWire implements Wire {
     const duplex = this.#duplex;
     // It also sees the end of those that do not close themselves, or do not tell.
     finished(duplex, (error) => {
-      duplex.destroy();
-      events.wireClosed(this.#closing ? undefined : (this.#error ?? error ?? undefined));
+      this.#destroy();
+      this.#closed(error);
     });
     duplex.on('end', () => this.#end());
     duplex.on('data', (data: unknown) => this.#data(data));
+  }
+
+  /** It is over; told once. */
+  #closed(error: Error | null | undefined): void {
+    if (this.#over) return;
+    this.#over = this.#discarding = true;
+    this.#events?.wireClosed(this.#closing ? undefined : (this.#error ?? error ?? undefined));
+  }
+
+  /** One whose own `destroy` throws is given up: nothing more is to be had of it. */
+  #destroy(error?: Error): void {
+    try {
+      this.#duplex.destroy(error);
+    } catch (thrown) {
+      const { value } = new Failure(thrown);
+      process.nextTick(() => this.#closed(error ?? value));
+    }
   }
 
   #data(data: unknown): void {
@@ -75,7 +95,7 @@ export class DuplexWire implements Wire {
       return;
     }
     this.#discarding = true;
-    this.#duplex.destroy(new TypeError(`a Duplex gave ${typeof data} where bytes were expected`));
+    this.#destroy(new TypeError(`a Duplex gave ${typeof data} where bytes were expected`));
   }
 
   #end(): void {
@@ -89,7 +109,7 @@ export class DuplexWire implements Wire {
       try {
         act(this.#duplex);
       } catch (error) {
-        this.#duplex.destroy(error as Error);
+        this.#destroy(new Failure(error).value);
       }
     });
   }
@@ -120,7 +140,7 @@ export class DuplexWire implements Wire {
 
   #written(size: number, error: Error | null | undefined): void {
     this.#bufferedBytes -= size;
-    if (error == null && this.#bufferedBytes === 0 && !this.#duplex.destroyed)
+    if (error == null && this.#bufferedBytes === 0 && !this.#duplex.destroyed && !this.#over)
       this.#events?.wireDrained();
   }
 
@@ -165,22 +185,22 @@ export class DuplexWire implements Wire {
     const duplex = this.#duplex;
     if (duplex.destroyed) return;
     if (!this.#discarded) {
-      duplex.destroy();
+      this.#destroy();
       return;
     }
     // The other side has not known that it talks in vain. By its end it says that it knows, and has all that we sent.
-    const patience = setTimeout(() => duplex.destroy(), LINGER_MS);
+    const patience = setTimeout(() => this.#destroy(), LINGER_MS);
     duplex.once('close', () => clearTimeout(patience));
   }
 
   destroy(): void {
     this.#closing = this.#discarding = true;
-    this.#soon((duplex) => duplex.destroy());
+    this.#soon(() => this.#destroy());
   }
 
   reset(): void {
     this.#closing = this.#discarding = true;
-    this.#soon((duplex) => duplex.destroy(new Error('the connection was aborted')));
+    this.#soon(() => this.#destroy(new Error('the connection was aborted')));
   }
 
   /** There is no such thing. */

@@ -2,6 +2,7 @@
  * That closing always ends: no close waits for a producer that can no longer answer. And that whoever closes is told
  * what the clean-up has failed with.
  */
+import { Duplex } from 'node:stream';
 import {
   ClientFactory,
   Deferred,
@@ -362,4 +363,46 @@ t.test('FND-12: a service that listens fails with what stopFactory fails with', 
   const broken = new StreamServerEndpointService(strange, new Factory());
   broken.startService();
   failureResultOf(broken.stopService(), RangeError);
+});
+
+t.test('FND-81: a Duplex whose destroy throws ends its connection all the same', async (t) => {
+  class Stuck extends Duplex {
+    override _read(): void {}
+    override _write(_chunk: unknown, _encoding: string, done: () => void): void {
+      done();
+    }
+    override destroy(): never {
+      throw new RangeError('stuck');
+    }
+  }
+  class Noting extends Protocol {
+    readonly reasons: Error[] = [];
+    override connectionLost(reason: Failure): void {
+      this.reasons.push(reason.value);
+    }
+  }
+  const reactor = new Reactor();
+  const ways: ((protocol: Noting, duplex: Duplex) => void)[] = [
+    ({ transport }) => transport.loseConnection(),
+    ({ transport }) => transport.abortConnection(),
+    (_protocol, duplex) => void duplex.emit('error', new TypeError('broken')),
+    (_protocol, duplex) => void duplex.emit('data', 7),
+  ];
+  const ended = await Promise.all(
+    ways.map(async (way) => {
+      const [protocol, duplex] = [new Noting(), new Stuck()];
+      reactor.adoptDuplex(duplex, protocol);
+      await until(() => protocol.connected);
+      way(protocol, duplex);
+      await until(() => protocol.reasons.length > 0);
+      for (let i = 0; i < 5; i++) await new Promise((resolve) => setImmediate(resolve));
+      return protocol.reasons.map(({ name }) => name);
+    }),
+  );
+  t.same(ended, [
+    ['ConnectionDone'],
+    ['ConnectionAborted'],
+    ['ConnectionLost'],
+    ['ConnectionLost'],
+  ]);
 });

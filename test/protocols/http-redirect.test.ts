@@ -1,6 +1,7 @@
 /** Where redirects lead, over real connections to servers that the tests make. */
 import { once } from 'node:events';
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net';
+import { createServer as createTLSServer } from 'node:tls';
 import { TimeoutError } from 'plait';
 import {
   getPage,
@@ -11,6 +12,7 @@ import {
   type RequestOptions,
   ResponseFailed,
 } from 'plait/protocols/http';
+import { pem } from '../contract/tls-kind.ts';
 import { redirected } from '../../protocols/http/redirect.ts';
 import t, { type Test } from '../fixture.ts';
 
@@ -216,4 +218,33 @@ t.test('FND-84: from https to http no body is sent again, even if that was asked
   const get = { ...post, method: 'GET', body: undefined };
   t.equal(redirected(get, response, false)?.url.href, 'http://a.example/');
   t.end();
+});
+
+t.test('FND-84: a TLS server cannot make a client repeat its body without TLS', async (t) => {
+  const clear = await serve(t, () => OK);
+  const server = createTLSServer({ key: pem('server.key'), cert: pem('server.pem') }, (socket) => {
+    socket.on('error', () => {});
+    socket.once('data', () => socket.end(redirect(307, `${clear.origin}/x`)));
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  t.teardown(() => new Promise((resolve) => server.close(resolve)));
+  const url = `https://localhost:${(server.address() as AddressInfo).port}/`;
+  const trustRoot = pem('ca.pem');
+  for (const resendBody of [true, false]) {
+    const error = await request(url, {
+      method: 'POST',
+      body: 'secret',
+      resendBody,
+      trustRoot,
+    }).then(
+      () => undefined,
+      (error: unknown) => error,
+    );
+    t.ok(error instanceof RedirectRefused, String(error));
+    t.match(String(error), /again without TLS by POST/);
+  }
+  t.same(clear.requests, []);
+  t.equal((await request(url, { trustRoot })).code, 200, 'a GET goes on');
+  t.equal(clear.requests.length, 1);
 });
