@@ -79,6 +79,12 @@ class Pair extends Duplex {
     reader.on('data', this.#received);
     reader.pause();
     writer.on('error', this.#writerFailed).on('close', this.#writerClosed);
+    // Those of the process are used again, and may have ended before: they do not tell that a second time.
+    setImmediate(() => {
+      if (this.destroyed) return;
+      if (reader.readableEnded || reader.destroyed) this.#ended();
+      if (writer.destroyed) this.#writerClosed();
+    });
   }
 
   readonly #readFailed = (error: Error): void => {
@@ -149,10 +155,15 @@ class Pair extends Duplex {
     if (this.#ownsReader) reader.destroy();
     else reader.off('error', this.#readFailed).pause();
     if (this.#ownsWriter) writer.destroy();
-    // What was written last may still fail, and that must not end the process.
+    else {
+      // What was written last may still fail, and that must not end the process.
+      writer.off('error', ignore).on('error', ignore).off('error', this.#writerFailed);
+    }
     done(error);
   }
 }
+
+function ignore(): void {}
 
 class StdioWire extends DuplexWire {
   readonly #duplex: Duplex;

@@ -299,6 +299,27 @@ t.test('a program serves whoever has started it, and can end', async (t) => {
   t.equal(talk.err, 'lost ConnectionDone\n');
 });
 
+t.test('FND-72: standard I/O opened again hears of an end that came before', async (t) => {
+  const talk = new Program(
+    t,
+    `import { Protocol, StandardIO } from 'plait';
+    let left = 20;
+    process.on('warning', (warning) => console.error(warning.name));
+    class Again extends Protocol {
+      connectionMade() { this.transport.write('.'); if (left % 2) this.transport.loseConnection(); }
+      connectionLost(reason) {
+        if (--left > 0) new StandardIO(new Again());
+        else console.error('lost ' + reason.value.name);
+      }
+    }
+    new StandardIO(new Again());`,
+  );
+  talk.stdin.end();
+  t.match(await talk.ended, { code: 0, signal: null });
+  t.equal(talk.out, '.'.repeat(20));
+  t.equal(talk.err, 'lost ConnectionDone\n', 'and no listener is left behind by any');
+});
+
 t.test('nobody reads the output: the program hears of it, and lives', async (t) => {
   const talk = new Program(t, SHOUT);
   await until(() => talk.out === 'ready\n');
