@@ -11,7 +11,7 @@
  * │  │  BadFileError, ServiceNameUnknownError, DNSLookupError, SSLError
  * │  ├─ UserError ─ TimeoutError                       we gave up, not the network
  * │  └─ SpawnError                                      a process could not be started
- * ├─ ConnectInProgressError, ConnectingCancelledError, NotConnectingError, NoProtocol
+ * ├─ ConnectInProgressError, ConnectingCancelledError, NotConnectingError, NotConnectedError, NoProtocol
  * ├─ ConnectionClosed                                  a connection that was made has ended
  * │  ├─ ConnectionDone ─ ProcessDone                   … in order
  * │  └─ ConnectionLost                                 … out of order
@@ -215,6 +215,9 @@ export class ConnectingCancelledError extends PlaitError {
 
 /** There is no attempt going on that could be stopped. */
 export class NotConnectingError extends PlaitError {}
+
+/** A protocol was asked to do what needs a connection, before it was given one. */
+export class NotConnectedError extends PlaitError {}
 
 /** The factory built no protocol for the connection. */
 export class NoProtocol extends PlaitError {}

@@ -426,7 +426,7 @@ export class StreamServerEndpointService extends Service {
 
   /**
    * Fires with the port once it listens. Fails with what the endpoint fails with, as CannotListenError, or with
-   * CancelledError if it is stopped before.
+   * CancelledError if it is stopped before. A service that is not started waits for that, whether or not it was stopped.
    */
   whenListening(): Deferred<IListeningPort> {
     this.#looked = true;

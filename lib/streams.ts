@@ -230,7 +230,8 @@ export class DuplexProtocol extends Protocol implements IHalfCloseableProtocol {
   }
 
   override connectionLost(reason: Failure): void {
-    this.duplex.lost(reason);
+    // Where `connectionMade` was overridden and has failed, there is none.
+    (this as Partial<DuplexProtocol>).duplex?.lost(reason);
   }
 }
 

@@ -10,6 +10,7 @@ import {
   type IPushProducer,
   type ITransport,
   LimitExceeded,
+  NotConnectedError,
   Protocol,
   ReceiveBuffer,
   type HookResult,
@@ -41,12 +42,16 @@ abstract class LineProtocol extends Protocol {
    *   will not be delivered again
    */
   lineLengthExceeded(line: Buffer): HookResult {
-    this.transport.loseConnection();
+    transportOf(this).loseConnection();
   }
 
-  /** Sends a line and the delimiter. A delimiter within the line is sent as it is. */
+  /**
+   * Sends a line and the delimiter. A delimiter within the line is sent as it is.
+   *
+   * @throws NotConnectedError before there is a connection
+   */
   sendLine(line: Uint8Array | string): void {
-    this.transport.writeSequence([line, this.delimiter]);
+    transportOf(this).writeSequence([line, this.delimiter]);
   }
 
   /**
@@ -72,6 +77,13 @@ function checkSettings({ delimiter, maxLength }: LineProtocol): void {
   if (delimiter.length === 0) throw new RangeError('delimiter must have at least one byte');
   if (!(maxLength >= 0))
     throw new RangeError(`maxLength must be 0 or more bytes, not ${String(maxLength)}`);
+}
+
+/** The connection of a protocol. Throws NotConnectedError where there was none yet. */
+function transportOf(protocol: Protocol): ITransport {
+  const { transport } = protocol as Partial<Protocol>;
+  if (transport !== undefined) return transport;
+  throw new NotConnectedError(`${protocol.constructor.name} is not connected: it has no transport`);
 }
 
 /** True once the connection is closing or gone; not so for a protocol that is tried out without a transport. */
@@ -180,21 +192,24 @@ export abstract class LineReceiver extends LineProtocol implements IPushProducer
 
   /** Delivers nothing more, not even what has already arrived, and stops reading from the connection. */
   pauseProducing(): void {
+    const transport = transportOf(this);
     this.#paused = true;
-    this.transport.pauseProducing();
+    transport.pauseProducing();
   }
 
   /** Delivers what waits, at once unless it is called from a hook of this protocol, and reads on. */
   resumeProducing(): void {
+    const transport = transportOf(this);
     this.#paused = false;
-    this.transport.resumeProducing();
+    transport.resumeProducing();
     this.#deliver();
   }
 
   /** Delivers nothing more, for good, and closes the connection. */
   stopProducing(): void {
+    const transport = transportOf(this);
     this.#paused = true;
-    this.transport.stopProducing();
+    transport.stopProducing();
   }
 }
 

@@ -245,6 +245,8 @@ export class StringTransportWithDisconnection extends StringTransport {
     super.loseConnection();
     this.connected = false;
     const reason = new Failure(new ConnectionDone());
-    watchHook(this.protocol.connectionLost(reason), 'connectionLost', undefined);
+    // There may be none to tell.
+    const { protocol } = this as Partial<StringTransportWithDisconnection>;
+    watchHook(protocol?.connectionLost(reason), 'connectionLost', undefined);
   }
 }

@@ -106,11 +106,13 @@ export function TimeoutMixin<B extends ProtocolBase>(Base: B): B & TimeoutClass 
     }
 
     timeoutConnection(): HookResult {
-      this.transport.loseConnection();
+      const { transport } = this as { readonly transport?: ITransport };
+      if (transport === undefined) return; // it is not connected yet
+      transport.loseConnection();
       if (this.abortTimeout === null || this.#lost) return;
       this.#abort ??= this.clock.callLater(this.abortTimeout, () => {
         this.#abort = undefined;
-        this.transport.abortConnection();
+        transport.abortConnection();
       });
     }
 

@@ -21,6 +21,7 @@ import {
   type ITransport,
   type StartTLSOptions,
   type HookResult,
+  NotConnectedError,
   buildFrom,
   hookFailed,
   type SwitchProtocolOptions,
@@ -82,102 +83,112 @@ export class ProtocolWrapper<P extends IProtocol = IProtocol> implements IProtoc
 
   // As a transport.
 
+  /** Not set before `makeConnection`. */
+  get #transport(): Partial<ITLSTransport> | undefined {
+    return (this as Partial<ProtocolWrapper>).transport;
+  }
+
+  get #connection(): ITransport {
+    if (this.#transport !== undefined) return this.transport;
+    throw new NotConnectedError(`${this.constructor.name} is not connected: it has no transport`);
+  }
+
   hookFailed(hook: string, failure: Failure): void {
     hookFailed(this.transport, hook, failure);
   }
 
   switchProtocol(protocol: IProtocol, options?: SwitchProtocolOptions): void {
-    this.transport.switchProtocol(protocol, options);
+    this.#connection.switchProtocol(protocol, options);
   }
 
   write(data: Uint8Array | string): void {
-    this.transport.write(data);
+    this.#connection.write(data);
   }
 
   writeSequence(pieces: Iterable<Uint8Array | string>): void {
-    this.transport.writeSequence(pieces);
+    this.#connection.writeSequence(pieces);
   }
 
   loseConnection(): void {
-    this.transport.loseConnection();
+    this.#connection.loseConnection();
   }
 
   abortConnection(): void {
-    this.transport.abortConnection();
+    this.#connection.abortConnection();
   }
 
   loseWriteConnection(): void {
-    this.transport.loseWriteConnection();
+    this.#connection.loseWriteConnection();
   }
 
   get connected(): boolean {
-    return this.transport.connected;
+    return this.#transport?.connected ?? false;
   }
 
   get disconnecting(): boolean {
-    return this.transport.disconnecting;
+    return this.#transport?.disconnecting ?? false;
   }
 
   get bufferedBytes(): number {
-    return this.transport.bufferedBytes;
+    return this.#transport?.bufferedBytes ?? 0;
   }
 
   getHost(): Address {
-    return this.transport.getHost();
+    return this.#connection.getHost();
   }
 
   getPeer(): Address {
-    return this.transport.getPeer();
+    return this.#connection.getPeer();
   }
 
   registerProducer(producer: IPushProducer | IPullProducer, streaming: boolean): void {
-    this.transport.registerProducer(producer, streaming);
+    this.#connection.registerProducer(producer, streaming);
   }
 
   unregisterProducer(): void {
-    this.transport.unregisterProducer();
+    this.#connection.unregisterProducer();
   }
 
   pauseProducing(): void {
-    this.transport.pauseProducing();
+    this.#connection.pauseProducing();
   }
 
   resumeProducing(): void {
-    this.transport.resumeProducing();
+    this.#connection.resumeProducing();
   }
 
   stopProducing(): void {
-    this.transport.stopProducing();
+    this.#connection.stopProducing();
   }
 
   // A protocol that asks for these has a TCP connection below the policies.
 
   startTLS(contextFactory: ITLSContextFactory, options?: StartTLSOptions): void {
-    (this.transport as ITLSTransport).startTLS(contextFactory, options);
+    (this.#connection as ITLSTransport).startTLS(contextFactory, options);
   }
 
   getPeerCertificate(): X509Certificate | undefined {
-    return (this.transport as Partial<ITLSTransport>).getPeerCertificate?.();
+    return this.#transport?.getPeerCertificate?.();
   }
 
   get negotiatedProtocol(): string | undefined {
-    return (this.transport as Partial<ITLSTransport>).negotiatedProtocol;
+    return this.#transport?.negotiatedProtocol;
   }
 
   getTcpNoDelay(): boolean {
-    return (this.transport as ITCPTransport).getTcpNoDelay();
+    return (this.#connection as ITCPTransport).getTcpNoDelay();
   }
 
   setTcpNoDelay(enabled: boolean): void {
-    (this.transport as ITCPTransport).setTcpNoDelay(enabled);
+    (this.#connection as ITCPTransport).setTcpNoDelay(enabled);
   }
 
   getTcpKeepAlive(): boolean {
-    return (this.transport as ITCPTransport).getTcpKeepAlive();
+    return (this.#connection as ITCPTransport).getTcpKeepAlive();
   }
 
   setTcpKeepAlive(enabled: boolean): void {
-    (this.transport as ITCPTransport).setTcpKeepAlive(enabled);
+    (this.#connection as ITCPTransport).setTcpKeepAlive(enabled);
   }
 }
 

@@ -11,8 +11,12 @@ import * as plait from '../../lib/index.ts';
 import {
   Clock,
   connectedServerAndClient,
+  ConnectionCompleter,
   EventLoggingObserver,
+  FakeDatagramTransport,
   flushLoggedErrors,
+  type MemoryProcess,
+  MemoryReactor,
   StringTransport,
   StringTransportWithDisconnection,
 } from '../../lib/testing/index.ts';
@@ -36,6 +40,14 @@ const lost = new plait.Failure(new plait.ConnectionLost('gone'));
 const tls = plait.optionsForClientTLS('localhost', {
   trustRoot: plait.trustRootFromCertificates(pem('ca.pem')),
 });
+
+const connector = {
+  getDestination: () => 'nowhere',
+  state: 'disconnected',
+  connect() {},
+  stopConnecting() {},
+  disconnect() {},
+};
 
 /** What the methods are called with, by their names; the others with nothing. */
 const ARGUMENTS: Readonly<Record<string, readonly unknown[]>> = {
@@ -74,9 +86,7 @@ const ARGUMENTS: Readonly<Record<string, readonly unknown[]>> = {
   callWhenRunning: [() => {}],
   cooperate: [[].values()],
   coiterate: [[].values()],
-  start: [1],
   spawn: [function* () {}],
-  beginFileTransfer: ['/nonexistent', new StringTransport()],
   deferUntilLocked: [0],
   whenConnected: [],
   publish: [{ time: 0, level: 'info', namespace: 'x', format: 'x' }],
@@ -102,11 +112,30 @@ const ARGUMENTS: Readonly<Record<string, readonly unknown[]>> = {
   setOutgoingInterface: ['127.0.0.1'],
   buildProtocol: [new plait.IPv4Address('TCP', '127.0.0.1', 1)],
   setTimeout: [null],
+  addSystemEventTrigger: ['after', 'never', () => {}],
+  removeSystemEventTrigger: [{}],
+  fireSystemEvent: ['never'],
+  removeSignalHandler: ['SIGUSR2'],
+  allowFromThread: [{}],
+  allowedFromThread: ['none'],
+  suggestThreadPoolSize: [1],
+  resolve: ['127.0.0.1'],
+  failOnce: [],
+  check: [Error],
+  throwExceptionIntoGenerator: [(function* () {})()],
+  startedConnecting: [connector],
+  clientConnectionFailed: [connector, lost],
+  clientConnectionLost: [connector, lost],
+  trap: [Error],
+  childDataReceived: [1, Buffer.from('x')],
+  childConnectionLost: [1],
+  processExited: [lost],
+  processEnded: [lost],
 };
 
 /** Seams of plait's own, which its transports and wires call; and what would only begin something new. */
 const NOT_CALLED =
-  /^(?:constructor|bound|failed|received|refused|connectFailed|troubled|closed|begin|refuse|wire.*|producerFailed|finishIfSent|stopConsuming|readEnded|writeEnded|lost|add|remove|step|abandon|makeConnection|_.*|on|once|off|addListener|removeListener|removeAllListeners|emit(?:Destroy)?|runInAsyncScope|bind|asyncId|triggerAsyncId|pipe|unpipe|wrap|toArray|forEach|reduce|map|filter|flatMap|some|every|find|drop|take|compose|iterator)$/;
+  /^(?:constructor|bound|failed|received|refused|connectFailed|troubled|closed|begin|refuse|wire.*|producerFailed|finishIfSent|stopConsuming|readEnded|writeEnded|lost|add|remove|step|abandon|makeConnection|connectionMade|handshakeCompleted|listen[A-Z].*|connect[A-Z].*|adopt.*|spawn.*|standardIO|install.*|run|addSignalHandler|beginFileTransfer|start|literal|live|_.*|on|once|off|addListener|removeListener|removeAllListeners|emit(?:Destroy)?|runInAsyncScope|bind|asyncId|triggerAsyncId|pipe|unpipe|wrap|toArray|forEach|reduce|map|filter|flatMap|some|every|find|drop|take|compose|iterator)$/;
 
 /** Methods of the class and its parents, up to those of the runtime. */
 function membersOf(subject: object): string[] {
@@ -131,6 +160,7 @@ function judged(error: unknown): string {
   return `${untyped ? 'WRONG: ' : ''}${error.name}: ${error.message}`;
 }
 
+/** Turns; most of them of 5 ms, for what the system or another thread is to do. */
 const LATER = 300;
 
 async function outcomeOf(value: unknown): Promise<string> {
@@ -169,6 +199,11 @@ async function callAll(subject: object, order: 1 | -1): Promise<Record<string, s
   return outcomes;
 }
 
+/** Leaves out a method that would only begin something new. */
+function without(subject: object, name: string): object {
+  return Object.defineProperty(subject, name, { value: undefined });
+}
+
 /** By name: what makes a subject, and lets go what it stands for. What is to be tidied is left to `t.teardown`. */
 const SUBJECTS: Record<string, (t: Test) => Promise<object> | object> = {};
 
@@ -192,6 +227,10 @@ class Ends extends Protocol {
 }
 
 type Made = { port: plait.IListeningPort; connector: plait.IConnector; here: Ends; there: Ends };
+
+function portOf(port: plait.IListeningPort): number {
+  return (port.getHost() as { readonly port: number }).port;
+}
 
 async function connected(t: Test, kind: string): Promise<Made> {
   const reactor = new Reactor();
@@ -217,12 +256,12 @@ async function connected(t: Test, kind: string): Promise<Made> {
     });
     port = reactor.listenSSL(0, server, options, LOCAL);
     await port.ready;
-    const { port: number } = port.getHost() as plait.IPv4Address;
+    const number = portOf(port);
     connector = reactor.connectSSL('127.0.0.1', number, client, tls);
   } else {
     port = reactor.listenTCP(0, server, LOCAL);
     await port.ready;
-    connector = reactor.connectTCP('127.0.0.1', (port.getHost() as plait.IPv4Address).port, client);
+    connector = reactor.connectTCP('127.0.0.1', portOf(port), client);
   }
   t.teardown(() => port.stopListening().asPromise());
   await here.made;
@@ -246,7 +285,7 @@ Object.assign(SUBJECTS, {
     const { connector, here } = await connected(t, 'tcp');
     here.transport.loseConnection();
     await here.gone;
-    return Object.assign(Object.create(connector) as object, { connect: undefined });
+    return without(connector, 'connect');
   },
   'a port that is closed': async (t: Test) => {
     const { port, here } = await connected(t, 'tcp');
@@ -312,12 +351,6 @@ Object.assign(SUBJECTS, {
     await connection.closed.addErrback(() => {});
     return connection;
   },
-  'a Deferred that was cancelled': () => {
-    const d = new Deferred<void>();
-    d.addErrback(() => {});
-    d.cancel();
-    return Object.assign(Object.create(null) as object, {});
-  },
   'a pool that was never started': () => new plait.ThreadPool({ reactor: new Reactor(), max: 1 }),
   'a stopped pool': async () => {
     const pool = new plait.ThreadPool({ reactor: new Reactor(), max: 1 });
@@ -332,9 +365,13 @@ Object.assign(SUBJECTS, {
     service.clock = new Clock();
     return stopped(service);
   },
-  'a stopped StreamServerEndpointService': () => {
+  'a stopped StreamServerEndpointService': (t: Test) => {
     const endpoint = new plait.TCP4ServerEndpoint(new Reactor(), 0, LOCAL);
-    return stopped(new plait.StreamServerEndpointService(endpoint, Factory.forProtocol(Protocol)));
+    const factory = Factory.forProtocol(Protocol);
+    const service = new plait.StreamServerEndpointService(endpoint, factory);
+    t.teardown(() => service.stopService().asPromise());
+    // It waits for the next start.
+    return stopped(without(service, 'whenListening') as plait.Service);
   },
   'a stopped ClientService': () => {
     const endpoint = { connect: () => new Deferred<never>() };
@@ -436,7 +473,7 @@ Object.assign(SUBJECTS, {
   'a broken barrier': () => {
     const barrier = new plait.DeferredBarrier(2);
     barrier.abort();
-    return barrier;
+    return without(barrier, 'reset');
   },
   'a queue that was shut down': () => {
     const queue = new plait.DeferredQueue<number>();
@@ -447,6 +484,7 @@ Object.assign(SUBJECTS, {
     const factory = new (class extends plait.ReconnectingClientFactory {
       override protocol = Protocol;
     })();
+    factory.clock = new Clock();
     factory.stopTrying();
     return factory;
   },
@@ -481,12 +519,58 @@ Object.assign(SUBJECTS, {
     pump.flush();
     return pump;
   },
-  'a DuplexProtocol that was never connected': () => new plait.DuplexProtocol(),
   'a duplex whose connection is lost': async (t: Test) => {
     const { duplex, there } = await duplex_(t);
     there.transport.abortConnection();
     await new Promise((resolve) => duplex.once('close', resolve));
     return duplex;
+  },
+  'a reactor that has stopped': async () => {
+    const reactor = new Reactor();
+    const over = reactor.run({ installSignalHandlers: false });
+    reactor.callWhenRunning(() => reactor.stop());
+    await over;
+    return reactor;
+  },
+  'a MemoryReactor that has stopped': async () => {
+    const reactor = new MemoryReactor();
+    const over = reactor.run();
+    reactor.callWhenRunning(() => reactor.stop());
+    reactor.flush();
+    await over;
+    return reactor;
+  },
+  'a reactor that has not run': () => new Reactor(),
+  'a MemoryProcess that has ended': () => {
+    const reactor = new MemoryReactor();
+    reactor.spawnProcess(new plait.ProcessProtocol(), '/bin/x', { args: ['x'] });
+    reactor.flush();
+    const process = reactor.processes[0]?.child as MemoryProcess;
+    process.exit();
+    reactor.flush();
+    return process;
+  },
+  'a completer without attempts': () => new ConnectionCompleter(new MemoryReactor()),
+  'a datagram transport that is closed': async () => {
+    const transport = new FakeDatagramTransport();
+    await transport.stopListening();
+    return transport;
+  },
+  'a Failure': () => new plait.Failure(new Error('x')),
+  'a ProcessProtocol that was never started': () => new plait.ProcessProtocol(),
+  'a DatagramProtocol that was never started': () => new plait.DatagramProtocol(),
+  'an AcceptableCiphers': () => plait.AcceptableCiphers.fromOpenSSLCipherString('HIGH'),
+  'a half-closed transport': async (t: Test) => {
+    const { here, there } = await connected(t, 'tcp');
+    here.transport.loseWriteConnection();
+    there.transport.loseWriteConnection();
+    await here.gone;
+    return here.transport;
+  },
+  'an AsyncResult that has its value': () => {
+    const result = new plait.AsyncResult<number>();
+    result.set(1);
+    return result;
   },
   'a line receiver that was never connected': () =>
     new (class extends LineReceiver {
@@ -534,7 +618,7 @@ async function connection_(t: Test): Promise<{ connection: plait.Connection; the
   const port = reactor.listenTCP(0, server, LOCAL);
   await port.ready;
   t.teardown(() => port.stopListening().asPromise());
-  const { port: number } = port.getHost() as plait.IPv4Address;
+  const number = portOf(port);
   const endpoint = new plait.TCP4ClientEndpoint(reactor, '127.0.0.1', number);
   const connection = await plait.Connection.connect(endpoint);
   await there.made;
@@ -550,7 +634,7 @@ async function duplex_(t: Test): Promise<{ duplex: plait.TransportDuplex; there:
   const port = reactor.listenTCP(0, server, LOCAL);
   await port.ready;
   t.teardown(() => port.stopListening().asPromise());
-  const { port: number } = port.getHost() as plait.IPv4Address;
+  const number = portOf(port);
   const endpoint = new plait.TCP4ClientEndpoint(reactor, '127.0.0.1', number);
   const duplex = await plait.connectDuplex(endpoint);
   duplex.on('error', () => {});
@@ -563,10 +647,52 @@ for (const [name, make] of Object.entries(SUBJECTS))
   t.test(`${name}: nothing, a value, or an error that says so`, async (t) => {
     for (const order of [1, -1] as const) {
       const outcomes = await callAll(await make(t), order);
-      if (process.env['GONE_SHOW'] === '1') for (const [m, o] of Object.entries(outcomes)) console.error(`@@ ${name} | ${m} | ${o}`);
       const wrong = Object.entries(outcomes).filter(([, outcome]) => outcome.startsWith('WRONG'));
       t.strictSame(wrong, []);
     }
     await new Promise((resolve) => setImmediate(resolve));
     flushLoggedErrors();
   });
+
+t.test('a protocol that has never been connected says so, and does nothing', (t) => {
+  class Lines extends LineReceiver {
+    lines: string[] = [];
+    lineReceived(line: Buffer): void {
+      this.lines.push(String(line));
+    }
+  }
+  const lines = new Lines();
+  t.throws(() => lines.pauseProducing(), {
+    name: 'NotConnectedError',
+    message: 'Lines is not connected: it has no transport',
+  });
+  t.equal(lines.paused, false);
+  t.throws(() => lines.stopProducing(), { name: 'NotConnectedError' });
+  t.equal(lines.paused, false);
+  void lines.dataReceived(Buffer.from('still tried out without one\r\n'));
+  t.same(lines.lines, ['still tried out without one']);
+  const factory = new WrappingFactory(Factory.forProtocol(Protocol));
+  const wrapper = new ProtocolWrapper(factory, new Protocol());
+  t.match(wrapper, { connected: false, disconnecting: false, bufferedBytes: 0 });
+  t.throws(() => wrapper.write('x'), {
+    name: 'NotConnectedError',
+    message: 'ProtocolWrapper is not connected: it has no transport',
+  });
+  t.end();
+});
+
+t.test(
+  'a DuplexProtocol whose connectionMade failed before there was a stream hears of the end',
+  (t) => {
+    class Failing extends plait.DuplexProtocol {
+      override connectionMade(): void {
+        throw new Error('too early');
+      }
+    }
+    const failing = new Failing();
+    const transport = new StringTransport();
+    t.throws(() => failing.makeConnection(transport), /too early/);
+    failing.connectionLost(lost);
+    t.end();
+  },
+);
