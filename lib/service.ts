@@ -148,11 +148,13 @@ export class MultiService extends Service implements Iterable<Service> {
    * waited for any more. Null for any number. Default: 45.
    */
   grace: Seconds | null = PARTS_GRACE;
-  readonly #services: Service[] = [];
+  /** The parts, in order, with the names that they were added by. */
+  readonly #services = new Map<Service, string | undefined>();
+  readonly #byName = new Map<string, Service>();
 
   /** The parts, in order. */
   [Symbol.iterator](): Iterator<Service> {
-    return [...this.#services].values();
+    return [...this.#services.keys()].values();
   }
 
   /**
@@ -161,26 +163,24 @@ export class MultiService extends Service implements Iterable<Service> {
    * @throws Error if there is none
    */
   getServiceNamed(name: string): Service {
-    const service = this.#named(name);
+    const service = this.#byName.get(name);
     if (service === undefined) throw new Error(`there is no service named ${JSON.stringify(name)}`);
     return service;
-  }
-
-  #named(name: string | undefined): Service | undefined {
-    return name === undefined ? undefined : this.#services.find((part) => part.name === name);
   }
 
   /** Makes `service` a part of this; the same as `service.setServiceParent(this)`. */
   addService(service: Service): void {
     if (service.parent === this) return;
-    if (this.#named(service.name) !== undefined)
-      throw new Error(`there is already a service named ${JSON.stringify(service.name)}`);
+    const { name } = service;
+    if (name !== undefined && this.#byName.has(name))
+      throw new Error(`there is already a service named ${JSON.stringify(name)}`);
     if (isWithin(this, service)) throw new Error('a service cannot be a part of itself');
     service.parent?.removeService(service).addErrback((failure) => {
       log.failure('a service could not be stopped', failure);
     });
     Service.adopt(service, this);
-    this.#services.push(service);
+    this.#services.set(service, name);
+    if (name !== undefined) this.#byName.set(name, service);
     if (!this.running) return;
     service.privilegedStartService();
     service.startService();
@@ -192,9 +192,10 @@ export class MultiService extends Service implements Iterable<Service> {
    * @throws Error if it is no part of this
    */
   removeService(service: Service): Deferred<void> {
-    const at = this.#services.indexOf(service);
-    if (at < 0) throw new Error('cannot remove a service that is not a part');
-    this.#services.splice(at, 1);
+    const name = this.#services.get(service);
+    if (!this.#services.delete(service))
+      throw new Error('cannot remove a service that is not a part');
+    if (name !== undefined) this.#byName.delete(name);
     Service.adopt(service, undefined);
     return this.running ? stopped(service) : succeed();
   }

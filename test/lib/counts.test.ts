@@ -9,6 +9,7 @@ import { Failure } from '../../lib/failure.ts';
 import { DeferredList, gatherResults, race } from '../../lib/gather.ts';
 import type { Coroutine } from '../../lib/inline.ts';
 import { scope, type Scope } from '../../lib/scope.ts';
+import { MultiService, Service } from '../../lib/service.ts';
 import { failureResultOf, successResultOf } from '../../lib/testing/results.ts';
 import t from '../fixture.ts';
 
@@ -153,3 +154,21 @@ t.test('the messages of failures inside one another do not grow with their numbe
   t.equal(many.errors.length, MANY);
   t.end();
 });
+
+t.test(
+  'a service has a hundred thousand parts, found by their names, and taken out one by one',
+  (t) => {
+    const whole = new MultiService();
+    const parts = Array.from({ length: MANY }, (_, n) => {
+      const part = new Service();
+      part.name = `number ${n}`;
+      part.setServiceParent(whole);
+      return part;
+    });
+    t.ok(parts.every((part, n) => whole.getServiceNamed(`number ${n}`) === part));
+    for (const part of parts.reverse()) successResultOf(part.disownServiceParent());
+    t.equal([...whole].length, 0);
+    t.throws(() => whole.getServiceNamed('number 7'), /no service named/);
+    t.end();
+  },
+);
