@@ -107,15 +107,21 @@ export class MemoryWire implements Wire {
   /** Takes away what was written and has not moved: it never arrives. */
   takeUnsent(most = Infinity): Buffer[] {
     const taken: Buffer[] = [];
-    for (let room = most; room > 0 && this.#unsent.length > 0;) {
-      const piece = this.#unsent[0] as Buffer;
+    let [room, whole] = [most, 0];
+    for (
+      let piece = this.#unsent[0];
+      room > 0 && piece !== undefined;
+      piece = this.#unsent[whole]
+    ) {
       const part = piece.subarray(0, room);
-      if (part.length === piece.length) this.#unsent.shift();
-      else this.#unsent[0] = piece.subarray(part.length);
+      if (part.length === piece.length) whole++;
+      else this.#unsent[whole] = piece.subarray(part.length);
       taken.push(part);
       room -= part.length;
       this.#unsentBytes -= part.length;
     }
+    // All at once: shifting an array of very many moves the rest each time.
+    this.#unsent.splice(0, whole);
     return taken;
   }
 
