@@ -4,8 +4,10 @@
  */
 import { AsyncResource } from 'node:async_hooks';
 import { inspect } from 'node:util';
+import type { Coroutine } from './coroutine.ts';
 import type { Deferred } from './defer.ts';
 import type { Failure } from './failure.ts';
+import { noteFunction } from './frames.ts';
 import type { Unhandled } from './unhandled.ts';
 
 /**
@@ -129,6 +131,7 @@ export function getKeepContext(): boolean {
 export function callable(fn: unknown): Handler {
   if (typeof fn !== 'function')
     throw new TypeError(`a callback must be a function, not ${inspect(fn)}`);
+  noteFunction(fn);
   return keepsContext ? inContext(fn as Handler) : (fn as Handler);
 }
 
@@ -153,4 +156,10 @@ export function isThenable(thing: object): thing is PromiseLike<unknown> {
 /** True for what may have a `then`, or be a generator. */
 export function isObject(thing: unknown): thing is object {
   return (typeof thing === 'object' && thing !== null) || typeof thing === 'function';
+}
+
+/** True for a generator, native or compiled. */
+export function isCoroutine(thing: object): thing is Coroutine<unknown> {
+  const { next, throw: raise } = thing as Partial<Coroutine<unknown>>;
+  return typeof next === 'function' && typeof raise === 'function' && Symbol.iterator in thing;
 }

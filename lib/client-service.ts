@@ -9,6 +9,7 @@
 import { Deferred } from './defer.ts';
 import { CancelledError, ConnectionDone } from './errors.ts';
 import { Failure } from './failure.ts';
+import { noteFunction } from './frames.ts';
 import type { Address } from './address.ts';
 import type {
   IDelayedCall,
@@ -333,6 +334,7 @@ export class ClientService<P extends IProtocol = IProtocol> extends Service {
       grace = GRACE,
     } = options;
     if (grace !== null) checkDelay(grace, 'grace');
+    noteFunction(prepareConnection);
     this.#retryPolicy = retryPolicy;
     this.#clock = clock;
     this.#plan = {

@@ -7,11 +7,15 @@
  */
 import { AsyncResource } from 'node:async_hooks';
 import { noteAwait, notePlain } from './awaited.ts';
-import { isThenable, type Relay, type Waiter } from './chain.ts';
+import { isCoroutine, isThenable, type Relay, type Waiter } from './chain.ts';
 import type { Deferred as DeferredType } from './defer.ts';
 import { Failure } from './failure.ts';
+import { close, enter, Frame, frames, hasResult, OPEN, openedFrame } from './frames.ts';
 import { Logger } from './log.ts';
 import { debugging, madeAt, noteCoroutine } from './pending.ts';
+import { promised } from './promised.ts';
+
+export { isCoroutine } from './chain.ts';
 
 const log = new Logger('plait.defer');
 
@@ -107,6 +111,8 @@ class Run extends AsyncResource implements Waiter, Relay {
   #waitingOn: Deferred<unknown> | undefined;
   /** Cancelled while it ran: what it waits for next is cancelled instead. */
   #cancelled = false;
+  /** What the promises wait for that it yields. */
+  #frame: Frame | undefined;
 
   constructor(generator: Coroutine<unknown>) {
     super('plait.coroutine', RESOURCE_OPTIONS);
@@ -148,6 +154,7 @@ class Run extends AsyncResource implements Waiter, Relay {
 
   awaited(surely: boolean): Deferred<unknown> | undefined {
     const awaited = this.#waitingOn;
+    this.#frame?.abort();
     if (awaited !== undefined && !(surely && hasResult(awaited))) return awaited;
     this.#cancelled = true;
     return undefined;
@@ -156,26 +163,43 @@ class Run extends AsyncResource implements Waiter, Relay {
   /** Runs the generator until it has to wait; returns the Deferred, to be run, if it came to its end. */
   private static step(this: void, run: Run, result: unknown): Deferred<unknown> | undefined {
     let sent = result;
-    for (;;) {
-      let outcome: IteratorResult<unknown, unknown>;
-      try {
-        outcome = sent instanceof Failure ? run.throw(sent as Failure) : run.#generator.next(sent);
-      } catch (error) {
-        return run.end(new Failure(error));
+    const before = frames.opened;
+    frames.opened = OPEN;
+    if (run.#frame !== undefined || frames.tracking) run.enterFrame();
+    try {
+      for (;;) {
+        let outcome: IteratorResult<unknown, unknown>;
+        try {
+          outcome =
+            sent instanceof Failure ? run.throw(sent as Failure) : run.#generator.next(sent);
+        } catch (error) {
+          return run.end(new Failure(error), openedFrame());
+        }
+        if (outcome.done === true) {
+          return run.end(outcome.value, openedFrame());
+        }
+        sent = outcome.value;
+        if (typeof sent !== 'object' || sent === null) continue;
+        const awaited = sent instanceof Deferred ? (sent as Deferred<unknown>) : adopted(sent);
+        if (awaited === undefined) continue;
+        if (!Deferred.isReady(awaited)) {
+          run.wait(awaited);
+          return undefined;
+        }
+        sent = Deferred.observe(awaited);
       }
-      if (outcome.done === true) {
-        return run.end(outcome.value);
-      }
-      sent = outcome.value;
-      if (typeof sent !== 'object' || sent === null) continue;
-      const awaited = sent instanceof Deferred ? (sent as Deferred<unknown>) : adopted(sent);
-      if (awaited === undefined) continue;
-      if (!Deferred.isReady(awaited)) {
-        run.wait(awaited);
-        return undefined;
-      }
-      sent = Deferred.observe(awaited);
+    } finally {
+      // No function is called here unless it must be: the stack may be full.
+      if (frames.opened === OPEN) frames.opened = before;
+      else run.#frame = close(before);
     }
+  }
+
+  private enterFrame(): void {
+    // Who was given up goes on in the one that it has, and is cancelled there.
+    const frame = this.#frame === undefined || this.#frame.givenUp ? new Frame() : this.#frame;
+    frame.heeded = false;
+    enter(frame);
   }
 
   private throw(failure: Failure): IteratorResult<unknown, unknown> {
@@ -184,10 +208,10 @@ class Run extends AsyncResource implements Waiter, Relay {
     return failure.throwExceptionIntoGenerator(this.#generator);
   }
 
-  private end(result: unknown): Deferred<unknown> | undefined {
+  private end(result: unknown, frame?: Frame): Deferred<unknown> | undefined {
     this.emitDestroy();
     try {
-      Deferred.settle(this.deferred, result);
+      Deferred.settle(this.deferred, result, frame);
       return this.deferred;
     } catch (error) {
       // Whoever resumes is not to blame.
@@ -209,38 +233,17 @@ class Run extends AsyncResource implements Waiter, Relay {
   }
 }
 
-/** True if there is nothing left to be cancelled, though it may still be on its way to those who wait for it. */
-function hasResult(deferred: Deferred<unknown>): boolean {
-  let at = deferred;
-  while (at.called) {
-    if (at.waitingOn === undefined) return true;
-    at = at.waitingOn;
-  }
-  return false;
-}
-
 /** What is waited for when `thing` is yielded; undefined if it is just a value. */
 function adopted(thing: object): Deferred<unknown> | undefined {
   try {
     if (isCoroutine(thing)) return runCoroutine(thing);
-    if (isThenable(thing)) return Deferred.fromPromise(thing);
+    if (isThenable(thing)) return promised(thing, openedFrame(), true);
   } catch (error) {
     const failed = new Deferred<unknown>();
     failed.errback(new Failure(error));
     return failed;
   }
   return undefined;
-}
-
-/** True for a generator, native or compiled. */
-export function isCoroutine(thing: object): thing is Coroutine<unknown> {
-  const { next, throw: raise } = thing as Partial<Coroutine<unknown>>;
-  return typeof next === 'function' && typeof raise === 'function' && Symbol.iterator in thing;
-}
-
-/** True for what a chain itself knows to wait for, or to take as it is. */
-export function isOwn(thing: object): boolean {
-  return thing instanceof Deferred || thing instanceof Failure || isCoroutine(thing);
 }
 
 /** Runs a generator as a coroutine; the Deferred has what it returns. */

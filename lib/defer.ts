@@ -21,6 +21,7 @@ import {
   type Handler,
   handOver,
   historyOf,
+  isCoroutine,
   isObject,
   isThenable,
   Link,
@@ -37,21 +38,14 @@ import {
   type Waiter,
   WAITING,
 } from './chain.ts';
-import {
-  isCoroutine,
-  isOwn,
-  nesting,
-  runCoroutine,
-  runLate,
-  setDeferredClass,
-  Wait,
-} from './coroutine.ts';
+import { nesting, runCoroutine, runLate, setDeferredClass, Wait } from './coroutine.ts';
 import { AlreadyCalledError, CancelledError } from './errors.ts';
 import { Failure } from './failure.ts';
+import { close, type Frame, frames, noteAwaited, open, OPEN, setAwaitedClass } from './frames.ts';
+import { cancelAlong, cancelOnAbort, type Steps, timeOut } from './give-up.ts';
 import type { IReactorTime, Seconds } from './interfaces.ts';
-import { asCancelled, cancelAlong, cancelOnAbort, type Steps, timeOut } from './give-up.ts';
 import { debugging, notePending } from './pending.ts';
-import { firstOf, PENDING, valueOf } from './thenable.ts';
+import { cancelledOutcome, follow, promised, setPromisedClass } from './promised.ts';
 import { handled, noteUnhandled } from './unhandled.ts';
 
 export type { Canceller, DeferredState, Settled } from './chain.ts';
@@ -291,14 +285,20 @@ export class Deferred<T> implements PromiseLike<T> {
           const fn = result instanceof Failure ? bad : (link.ok as Handler | undefined);
           if (fn === undefined) continue;
           current.#flags |= RUNNING;
+          const before = frames.opened;
+          frames.opened = OPEN;
+          if (frames.tracking) open();
           let outcome: unknown;
           try {
             outcome = fn(result);
           } catch (error) {
             outcome = new Failure(error);
           }
-          if (isObject(outcome)) current.adopt(outcome);
+          const frame = frames.opened === OPEN ? undefined : close(before);
+          frames.opened = before;
+          if (isObject(outcome)) current.adopt(outcome, frame);
           else current.#result = outcome;
+          frame?.endUnlessFollowed();
           current.#flags &= ~RUNNING;
         }
         if (next !== undefined) {
@@ -332,13 +332,13 @@ export class Deferred<T> implements PromiseLike<T> {
    * The result is `outcome`: what is to be waited for, where it is a Deferred, a coroutine or a thenable. The caller
    * sees to it that this is RUNNING, since the user's code is called, which still sees the result before.
    */
-  private adopt(outcome: object): void {
+  private adopt(outcome: object, frame?: Frame): void {
     let inner: Deferred<unknown>;
     try {
       if (outcome instanceof Deferred) inner = outcome;
       else if (outcome instanceof Failure) return void (this.#result = outcome);
       else if (isCoroutine(outcome)) inner = runCoroutine(outcome);
-      else if (isThenable(outcome)) inner = Deferred.fromPromise(outcome);
+      else if (isThenable(outcome)) inner = promised(outcome, frame);
       else return void (this.#result = outcome);
     } catch (error) {
       // A Proxy, or a getter, that throws when it is looked at.
@@ -487,18 +487,25 @@ export class Deferred<T> implements PromiseLike<T> {
    * For `await` and promise code: shows the result at this point of the chain and leaves it there. A failure rejects
    * with its Error, and is then the promise's to report.
    */
-  then<A = T, B = never>(
+  get then(): <A = T, B = never>(
     onfulfilled?: ((value: T) => A | PromiseLike<A>) | null,
     onrejected?: ((reason: unknown) => B | PromiseLike<B>) | null,
-  ): Promise<A | B> {
-    return this.asPromise().then(onfulfilled, onrejected);
+  ) => Promise<A | B> {
+    // An `await` looks this up at once, and calls it in a microtask.
+    const frame = noteAwaited(this);
+    return (onfulfilled, onrejected) => this.promiseIn(frame).then(onfulfilled, onrejected);
   }
 
   /** A promise of the result at this point of the chain, which stays there. */
   asPromise(): Promise<T> {
+    return this.promiseIn(noteAwaited(this));
+  }
+
+  private promiseIn(frame: Frame | undefined): Promise<T> {
     return new Promise<T>((resolve, reject) => {
       Deferred.wait(this, {
-        resume(result) {
+        resume: (result) => {
+          frame?.forget(this);
           if (result instanceof Failure) {
             showAwaits(result.value as Error);
             reject(result.value as Error);
@@ -506,6 +513,7 @@ export class Deferred<T> implements PromiseLike<T> {
           return undefined;
         },
       });
+      frame?.heard(this);
     });
   }
 
@@ -523,22 +531,13 @@ export class Deferred<T> implements PromiseLike<T> {
     const deferred = new Deferred<Awaited<T>>();
     let aborted = false;
     if (abort !== undefined) {
-      (deferred as Deferred<unknown>).#canceller = {
-        awaited: () => {
-          aborted = true;
-          abort();
-          return undefined;
-        },
+      const awaited = (): void => {
+        aborted = true;
+        abort();
       };
+      (deferred as Deferred<unknown>).#canceller = { awaited } as Relay;
     }
-    const settle = (outcome: unknown): void => {
-      if (outcome === PENDING) return;
-      const failed = aborted && outcome instanceof Failure;
-      Deferred.settle(deferred, failed ? new Failure(asCancelled(outcome.value)) : outcome);
-      Deferred.run(deferred);
-    };
-    const follow = (outcome: unknown): void => settle(valueOf(outcome, isOwn, follow));
-    settle(valueOf(firstOf(promise, follow), isOwn, follow));
+    follow(deferred, promise, (outcome) => (aborted ? cancelledOutcome(outcome) : outcome));
     return deferred;
   }
 
@@ -580,12 +579,14 @@ export class Deferred<T> implements PromiseLike<T> {
   }
 
   /** @internal Fires without running the chain: the caller hands it to the loop, or calls `run`. */
-  static settle(deferred: Deferred<unknown>, outcome: unknown): void {
+  static settle(deferred: Deferred<unknown>, outcome: unknown, frame?: Frame): void {
     const mayBeAdopted = isObject(outcome);
-    if (!deferred.setResult(mayBeAdopted ? undefined : outcome) || !mayBeAdopted) return;
-    deferred.#flags |= RUNNING;
-    deferred.adopt(outcome);
-    deferred.#flags &= ~RUNNING;
+    if (deferred.setResult(mayBeAdopted ? undefined : outcome) && mayBeAdopted) {
+      deferred.#flags |= RUNNING;
+      deferred.adopt(outcome, frame);
+      deferred.#flags &= ~RUNNING;
+    }
+    frame?.endUnlessFollowed();
   }
 
   /** @internal Runs what `settle` left. */
@@ -595,3 +596,5 @@ export class Deferred<T> implements PromiseLike<T> {
 }
 
 setDeferredClass(Deferred);
+setAwaitedClass(Deferred);
+setPromisedClass(Deferred);

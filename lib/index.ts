@@ -242,6 +242,7 @@ export {
 } from './protocol.ts';
 export { forwardHooks, isStandIn, StandIn, takeOver } from './wrapping.ts';
 export { DeferredLock, DeferredSemaphore } from './locks.ts';
+export { currentSignal } from './frames.ts';
 export { execute, fail, logError, maybeDeferred, passthru, succeed } from './maybe.ts';
 export { reactor, Reactor } from './reactor.ts';
 export type { ReactorEvents } from './reactor-base.ts';

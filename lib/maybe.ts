@@ -3,6 +3,7 @@
  */
 import { Deferred, type Settled } from './defer.ts';
 import { Failure } from './failure.ts';
+import { close, frames, open } from './frames.ts';
 import { Logger } from './log.ts';
 
 const log = new Logger('plait.defer');
@@ -34,15 +35,21 @@ export function maybeDeferred<R, A extends unknown[]>(
   fn: (...args: A) => R,
   ...args: A
 ): Deferred<Settled<R>> {
+  const before = frames.opened;
+  open(fn);
   let outcome: unknown;
   try {
     outcome = fn(...args);
   } catch (error) {
     outcome = new Failure(error);
   }
-  if (outcome instanceof Deferred) return outcome as never;
+  const frame = close(before);
+  if (outcome instanceof Deferred) {
+    frame?.end();
+    return outcome as never;
+  }
   const deferred = new Deferred<Settled<R>>();
-  Deferred.settle(deferred, outcome);
+  Deferred.settle(deferred, outcome, frame);
   Deferred.run(deferred);
   return deferred;
 }

@@ -12,6 +12,7 @@ import {
   ReactorNotRunning,
 } from './errors.ts';
 import { Failure } from './failure.ts';
+import { noteFunction, outside } from './frames.ts';
 import { loggedBy, watchHook } from './hooks.ts';
 import type {
   IDelayedCall,
@@ -438,6 +439,7 @@ export class ReactorBase implements IReactorCore, IReactorTime, IReactorThreads,
     fn: (...args: A) => unknown,
     ...args: A
   ): TriggerID {
+    noteFunction(fn);
     const call = () => this.#call(`the trigger ${phase} ${eventType}`, fn, args);
     return this.#triggers.add(phase, eventType, call, nameOfFunction(fn));
   }
@@ -456,10 +458,12 @@ export class ReactorBase implements IReactorCore, IReactorTime, IReactorThreads,
   ): TriggerID | undefined {
     if (!this.running) return this.addSystemEventTrigger('after', 'startup', fn, ...args);
     try {
-      watchHook(
-        this.#call('the call when running', fn, args),
-        'a function called when running',
-        logging,
+      outside(() =>
+        watchHook(
+          this.#call('the call when running', fn, args),
+          'a function called when running',
+          logging,
+        ),
       );
     } catch (error) {
       log.failure('a function called when running failed', new Failure(error));

@@ -59,6 +59,7 @@ import type {
 import { type AdoptableDuplex, asDuplex, DuplexWire } from './io/duplex-wire.ts';
 import type { Attempt, ConnectEvents } from './io/io.ts';
 import { portNames, SERVICES_FILE } from './io/port-names.ts';
+import { outside } from './frames.ts';
 import { ReactorBase } from './reactor-base.ts';
 import { LOOKUP_TIMEOUT, Names } from './resolver.ts';
 import { checkDelay } from './time.ts';
@@ -112,7 +113,7 @@ export class Reactor
     options: ListenUDPOptions = {},
   ): IUDPTransport {
     const target = datagramTarget(port, options.interface);
-    return bind(new UDPPort(this.home, this.body(), target, protocol, options));
+    return outside(() => bind(new UDPPort(this.home, this.body(), target, protocol, options)));
   }
 
   /** As `listenUDP`, for groups. */
@@ -122,7 +123,9 @@ export class Reactor
     options: ListenMulticastOptions = {},
   ): IMulticastTransport {
     const target = datagramTarget(port, options.interface, options.listenMultiple);
-    return bind(new MulticastPort(this.home, this.body(), target, protocol, options));
+    return outside(() =>
+      bind(new MulticastPort(this.home, this.body(), target, protocol, options)),
+    );
   }
 
   /**
@@ -141,7 +144,7 @@ export class Reactor
   ): IUDPTransport {
     const limits = maxPacketSize === undefined ? {} : { maxPacketSize };
     const target = adoptedTarget(fd, family);
-    return bind(new UDPPort(this.home, this.body(), target, protocol, limits));
+    return outside(() => bind(new UDPPort(this.home, this.body(), target, protocol, limits)));
   }
 
   // ── Connections ──────────────────────────────────────────────────────────────────────────────────────────────────
@@ -203,11 +206,11 @@ export class Reactor
   }
 
   adoptStreamConnection(fd: number, family: AddressFamily, factory: IProtocolFactory): ITransport {
-    return adoptConnection(this.home, this.body(), fd, family, factory);
+    return outside(() => adoptConnection(this.home, this.body(), fd, family, factory));
   }
 
   #listen(port: Port): Port {
-    port.startListening();
+    outside(() => port.startListening());
     return port;
   }
 
@@ -269,7 +272,7 @@ export class Reactor
   }
 
   #connect(connector: Connector): Connector {
-    connector.connect();
+    outside(() => connector.connect());
     return connector;
   }
 
@@ -287,7 +290,7 @@ export class Reactor
   ): ITransport {
     const { host = new PipeAddress(), peer = host } = addresses;
     const transport = new Stream(this.home, new DuplexWire(asDuplex(duplex), host, peer));
-    transport.begin(protocol);
+    outside(() => transport.begin(protocol));
     return transport;
   }
 
@@ -298,11 +301,12 @@ export class Reactor
     executable: string,
     options: SpawnProcessOptions = {},
   ): IProcessTransport {
-    return new Process(this.home, this.body(), spawnTarget(executable, options), protocol);
+    const target = spawnTarget(executable, options);
+    return outside(() => new Process(this.home, this.body(), target, protocol));
   }
 
   standardIO(protocol: IProtocol, options: StandardIOOptions = {}): ITransport {
-    return openStandardIO(this.home, this.body(), protocol, options);
+    return outside(() => openStandardIO(this.home, this.body(), protocol, options));
   }
 
   // ── Names ────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -3,9 +3,20 @@
  * asyncio: `run`.
  */
 import { constants } from 'node:os';
+import { types } from 'node:util';
 import { Deferred } from './defer.ts';
 import { CancelledError, ReactorNotRunning, SystemExit } from './errors.ts';
 import { Failure } from './failure.ts';
+import {
+  beginProgram,
+  close,
+  endProgram,
+  enter,
+  Frame,
+  frames,
+  isGeneratorFunction,
+  track,
+} from './frames.ts';
 import type { RunOptions } from './interfaces.ts';
 import { Logger } from './log.ts';
 import { maybeDeferred } from './maybe.ts';
@@ -39,10 +50,13 @@ export function react(
   const { argv = process.argv.slice(2), reactor = theReactor } = options;
   let code: number | undefined;
   const stopped = reactor.run(options);
-  const work: Deferred<unknown> = maybeDeferred(main, reactor, ...argv);
+  const program = new Frame();
+  const work = runMain(program, main, [reactor, ...argv]);
   let stopping = false;
   reactor.addSystemEventTrigger('before', 'shutdown', () => {
     stopping = true;
+    // Main may have made a Deferred by its signal.
+    if (!program.followed || program.over) program.abort();
     Deferred.cancelGuarded(work);
     return finished;
   });
@@ -52,11 +66,37 @@ export function react(
     if (!stopping) stop(reactor);
   });
   return stopped.addCallback(() => {
+    endProgram(program);
     // Main may not have come to an end within the time that a shutdown has.
     code ??= stopping ? (signalCode(reactor.exitSignal) ?? 1) : 0;
     process.exitCode = code;
     return code;
   });
+}
+
+/** Calls `main`, in the frame of the program; only a generator function is known to have no need of one. */
+function runMain(
+  program: Frame,
+  main: (reactor: Reactor, ...argv: string[]) => unknown,
+  args: [Reactor, ...string[]],
+): Deferred<unknown> {
+  beginProgram(program);
+  if (isGeneratorFunction(main)) return maybeDeferred(main, ...args);
+  const { opened: before, tracking } = frames;
+  let outcome: unknown;
+  enter(program);
+  try {
+    outcome = main(...args);
+  } catch (error) {
+    outcome = new Failure(error);
+  }
+  close(before);
+  if (!tracking && !types.isPromise(outcome)) track(false);
+  if (outcome instanceof Deferred) return outcome as Deferred<unknown>;
+  const work = new Deferred<unknown>();
+  Deferred.settle(work, outcome, types.isPromise(outcome) ? program : undefined);
+  Deferred.run(work);
+  return work;
 }
 
 /** Unless main has stopped it itself. */

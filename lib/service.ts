@@ -8,6 +8,7 @@ import { Deferred } from './defer.ts';
 import { serverFromString } from './endpoint-strings.ts';
 import { CancelledError, CannotListenError, explain } from './errors.ts';
 import { Failure } from './failure.ts';
+import { noteFunction } from './frames.ts';
 import type {
   IDelayedCall,
   IListeningPort,
@@ -122,6 +123,7 @@ export class Service implements AsyncDisposable {
 
 /** What stopping a service comes to; also for one written without types, which may return nothing or throw. */
 function stopped(service: Service): Deferred<void> {
+  noteFunction(Reflect.get(service, 'stopService'));
   return maybeDeferred(() => service.stopService()).addCallback(() => {});
 }
 

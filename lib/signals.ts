@@ -6,6 +6,7 @@ import { AsyncResource } from 'node:async_hooks';
 import { constants } from 'node:os';
 import { inspect } from 'node:util';
 import { Failure } from './failure.ts';
+import { outside } from './frames.ts';
 import { loggedBy, watchHook } from './hooks.ts';
 import type { IO } from './io/io.ts';
 import { Logger } from './log.ts';
@@ -35,7 +36,9 @@ export class Signals {
     if (typeof fn !== 'function')
       throw new TypeError(`a signal's handler is a function, not ${inspect(fn, { depth: 0 })}`);
     const what = `a handler of ${name}`;
-    const bound = AsyncResource.bind((signal: string) => watchHook(fn(signal), what, logging));
+    const bound = outside(() =>
+      AsyncResource.bind((signal: string) => watchHook(fn(signal), what, logging)),
+    );
     const remove = io.onSignal(name, () => {
       try {
         bound(name);

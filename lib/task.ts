@@ -3,6 +3,7 @@
  * `twisted.internet.task`.
  */
 import { Deferred, type Settled } from './defer.ts';
+import { noteFunction } from './frames.ts';
 import type { IDelayedCall, IReactorTime, Seconds } from './interfaces.ts';
 import { maybeDeferred } from './maybe.ts';
 import { reactor } from './reactor.ts';
@@ -38,7 +39,9 @@ export function deferLater(
   const call = clock.callLater(delay, () => {
     deferred.callback(undefined);
   });
-  return fn === undefined ? deferred : deferred.addCallback(() => fn(...args));
+  if (fn === undefined) return deferred;
+  noteFunction(fn);
+  return deferred.addCallback(() => fn(...args));
 }
 
 /**
@@ -78,6 +81,7 @@ export class LoopingCall<A extends unknown[] = unknown[]> {
    * A looping call whose function is given how many calls were due since it was last made: 1, or more after a delay.
    */
   static withCount(fn: (count: number) => unknown): LoopingCall<[]> {
+    noteFunction(fn);
     const loop: LoopingCall<[]> = new LoopingCall<[]>(() => {
       const now = loop.clock.seconds();
       const interval = loop.#interval ?? 0;

@@ -10,6 +10,7 @@
 import { AsyncResource } from 'node:async_hooks';
 import { AlreadyCalled, AlreadyCancelled } from './errors.ts';
 import { Failure } from './failure.ts';
+import { frames, outside } from './frames.ts';
 import { loggedBy, watchHook } from './hooks.ts';
 import { TimeHeap } from './heap.ts';
 import type { IDelayedCall, Seconds } from './interfaces.ts';
@@ -174,6 +175,8 @@ export class DelayedCall extends AsyncResource implements IDelayedCall {
     const args = call.#args;
     call.#state = CALLED;
     call.#fn = call.#args = undefined;
+    const before = frames.opened;
+    frames.opened = undefined; // where a Clock is moved on by a function that is waited for
     try {
       const outcome: unknown =
         args === undefined
@@ -185,6 +188,7 @@ export class DelayedCall extends AsyncResource implements IDelayedCall {
     } catch (error) {
       log.failure('a delayed call failed', new Failure(error));
     }
+    frames.opened = before;
     call.emitDestroy();
   }
 }
@@ -227,13 +231,12 @@ export class CallQueue {
     if (typeof fn !== 'function')
       throw new TypeError(`callLater needs a function, not ${show(fn)}`);
     const time = this.now() + delay;
-    const call = new DelayedCall(
-      this,
-      time,
-      this.#order++,
-      fn,
-      args?.length === 0 ? undefined : args,
-    );
+    const given = args?.length === 0 ? undefined : args;
+    const order = this.#order++;
+    // What the call awaits is not cancelled with the async function that has asked for it.
+    const call = frames.tracking
+      ? outside(() => new DelayedCall(this, time, order, fn, given))
+      : new DelayedCall(this, time, order, fn, given);
     if (this.slow !== undefined) askedFor.set(call, new Error());
     if (this.#fresh === undefined) this.#insert(call);
     else this.#fresh.push(call);

@@ -4,6 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import {
   AlreadyCalledError,
   CancelledError,
+  currentSignal,
   Deferred,
   deferLater,
   DeferredList,
@@ -13,6 +14,7 @@ import {
   gatherResults,
   inlineCallbacks,
   type IReactorTime,
+  maybeDeferred,
   race,
   shield,
   succeed,
@@ -333,5 +335,36 @@ t.test('await has nothing to cancel', async (t) => {
   clock.advance(60);
   await new Promise((resolve) => setImmediate(resolve));
   t.equal(told, true);
+  // #endregion
+});
+
+t.test('an async function that plait runs is cancelled in what it awaits', async (t) => {
+  const clock = new Clock();
+  const turn = () => new Promise((resolve) => setImmediate(resolve));
+  // #region tracked
+  const said: string[] = [];
+  const patient = async () => {
+    try {
+      await deferLater(clock, 60);
+    } finally {
+      await deferLater(clock, 1);
+      said.push('tidy');
+    }
+  };
+  const call = maybeDeferred(patient);
+  call.cancel();
+  await turn();
+  assertNoResult(call); // it still tidies up
+  clock.advance(1);
+  await turn();
+  t.same(said, ['tidy']);
+  failureResultOf(call, CancelledError);
+  // #endregion
+  // #region currentSignal
+  const nap = maybeDeferred(async () => {
+    await sleep(60_000, 'rested', { signal: currentSignal() });
+  });
+  nap.cancel();
+  await t.rejects(nap.asPromise(), CancelledError);
   // #endregion
 });

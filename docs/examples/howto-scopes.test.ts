@@ -437,6 +437,7 @@ t.test('what cannot be stopped is not waited for', async (t) => {
   };
   const work = scope((s) => s.spawn(goes), { clock });
   work.cancel();
+  await new Promise((resolve) => setImmediate(resolve));
   failureResultOf(work, CancelledError);
   settle();
   await new Promise((resolve) => setImmediate(resolve));

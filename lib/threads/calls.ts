@@ -5,6 +5,7 @@
 import { AsyncResource } from 'node:async_hooks';
 import { inspect } from 'node:util';
 import { Failure } from '../failure.ts';
+import { outside } from '../frames.ts';
 import { loggedBy, watchHook } from '../hooks.ts';
 import { Logger } from '../log.ts';
 
@@ -33,7 +34,9 @@ export class ThreadCalls {
       throw new TypeError(`callFromThread needs a function, not ${inspect(fn, { depth: 0 })}`);
     const call: () => unknown = args.length === 0 ? fn : () => fn(...args);
     this.#queue.push(
-      AsyncResource.bind(() => watchHook(call(), 'a function called from a thread', logging)),
+      outside(() =>
+        AsyncResource.bind(() => watchHook(call(), 'a function called from a thread', logging)),
+      ),
     );
     if (this.#queue.length === 1 && !this.#running) this.#soon(() => this.#run());
   }
