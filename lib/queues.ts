@@ -153,6 +153,12 @@ class Sorted<T> implements QueueStore<T> {
   }
 }
 
+/** A thing that waits for room, and whether `put` has accepted it. */
+interface Put<T> {
+  readonly thing: T;
+  readonly accepted: boolean;
+}
+
 /** A thing in the heap, and when it came. */
 interface Entry<T> {
   readonly thing: T;
@@ -175,7 +181,9 @@ export class DeferredQueue<T> implements AsyncIterable<T> {
   #store: QueueStore<T>;
   readonly #getters: Waiters<T> = new Waiters<T>();
   /** Those who wait for room, with what they want to put. */
-  readonly #putters: Waiters<void, T> = new Waiters<void, T>();
+  readonly #putters: Waiters<void, Put<T>> = new Waiters<void, Put<T>>();
+  /** How many of those have been accepted by `put`: there was room for all, who have only not been told yet. */
+  #accepted = 0;
   readonly #joiners: Waiters<void> = new Waiters<void>();
   #unfinished = 0;
   #shutDown = false;
@@ -221,7 +229,7 @@ export class DeferredQueue<T> implements AsyncIterable<T> {
 
   /** How many things are in it. */
   get pending(): number {
-    return Math.max(0, this.#store.size - this.#getters.size);
+    return Math.max(0, this.#store.size + this.#accepted - this.#getters.size);
   }
 
   /** How many wait for a thing. */
@@ -246,8 +254,10 @@ export class DeferredQueue<T> implements AsyncIterable<T> {
     if (this.#isFull())
       throw new QueueOverflow(`cannot put: the queue is full, with ${this.size} in it`);
     // There is room for all who wait for it, who have only not been told yet: this comes after them.
-    if (this.#putters.size > 0) this.#putters.wait(thing).addErrback(() => undefined);
-    else this.#accept(thing);
+    if (this.#putters.size > 0) {
+      this.#accepted++;
+      this.#putters.wait({ thing, accepted: true }).addErrback(() => undefined);
+    } else this.#accept(thing);
     if (this.#getters.size > 0) wake(this.#goOn);
   }
 
@@ -255,7 +265,7 @@ export class DeferredQueue<T> implements AsyncIterable<T> {
   putWait(thing: T): Deferred<void> {
     mustBeNoDeferred(thing);
     if (this.#shutDown) return fail(new QueueShutDown('cannot put: the queue has been shut down'));
-    const put = this.#putters.wait(thing);
+    const put = this.#putters.wait({ thing, accepted: false });
     if (this.#putters.size === 1) wake(this.#goOn);
     return put;
   }
@@ -323,8 +333,9 @@ export class DeferredQueue<T> implements AsyncIterable<T> {
   #letIn(): void {
     const putter = this.#putters.shift();
     if (putter === undefined) return;
+    if (putter.carried.accepted) this.#accepted--;
     try {
-      this.#accept(putter.carried);
+      this.#accept(putter.carried.thing);
     } catch (error) {
       putter.deferred.errback(new Failure(error));
       return;
@@ -368,10 +379,26 @@ export class DeferredQueue<T> implements AsyncIterable<T> {
     } else if (isFirst) {
       // Those for whom there is something, or room, and who have only not been told yet.
       while (this.#goOn());
+      // Who waited for what was put may have been cancelled since: it was accepted, and can still be taken.
+      this.#keepAccepted();
     }
+    this.#accepted = 0;
     const reason = new Failure(new QueueShutDown('the queue was shut down while waiting for it'));
     this.#putters.fireAll(reason);
     this.#getters.fireAll(reason);
+  }
+
+  #keepAccepted(): void {
+    if (this.#accepted === 0) return;
+    const reason = new Failure(new QueueShutDown('the queue was shut down while waiting for it'));
+    for (let put = this.#putters.shift(); put !== undefined; put = this.#putters.shift()) {
+      try {
+        if (!put.carried.accepted) throw reason.value;
+        this.#accept(put.carried.thing);
+      } catch (error) {
+        put.deferred.errback(new Failure(error));
+      }
+    }
   }
 
   /** Takes things one by one; ends when the queue has been shut down and is empty. */

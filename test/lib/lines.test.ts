@@ -438,6 +438,32 @@ t.test('FND-15: random programs wake waiters as a simple line does', (t) => {
   t.end();
 });
 
+t.test('FND-15: what a queue has accepted is not lost with the getter that it was for', (t) => {
+  for (const shutDown of [false, true]) {
+    const queue = new DeferredQueue<string>({ size: 0 });
+    const line = [queue.get(), queue.get()];
+    let waited: Deferred<void> | undefined;
+    deepInside(() => {
+      waited = queue.putWait('a');
+      queue.put('b');
+      line[1]?.cancel();
+      line[0]?.addCallback((thing) => {
+        if (shutDown) queue.shutdown();
+        return thing;
+      });
+    });
+    failureResultOf(line[1] as Deferred<string>, CancelledError);
+    t.equal(successResultOf(line[0] as Deferred<string>), 'a');
+    successResultOf(waited as Deferred<void>);
+    t.equal(queue.pending, 1);
+    t.equal(successResultOf(queue.get()), 'b');
+    t.equal(queue.pending, 0);
+    t.equal(queue.unfinished, 2);
+    queue.shutdown({ immediate: true });
+  }
+  t.end();
+});
+
 t.test('FND-15: random programs pass things through a queue as a simple line does', (t) => {
   const seed = Date.now() % 2 ** 31;
   t.comment(`seed ${seed}`);
