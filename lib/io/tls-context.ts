@@ -100,5 +100,19 @@ export function forgetSessions(): void {
 export function takeSession(key: string): KeptSession | undefined {
   const kept = sessions.get(key);
   sessions.delete(key);
-  return kept !== undefined && Date.now() < Date.parse(kept.certificate.validTo) ? kept : undefined;
+  return kept !== undefined && isCurrent(kept.certificate) ? kept : undefined;
+}
+
+/**
+ * False once a certificate, or one of those that vouch for it, has expired: a session that is taken up is not verified
+ * again. The chain was followed when it was read, and has an end.
+ */
+function isCurrent(leaf: X509Certificate): boolean {
+  try {
+    for (let one: X509Certificate | undefined = leaf; one; one = one.issuerCertificate)
+      if (!(Date.now() < Date.parse(one.validTo))) return false;
+    return true;
+  } catch {
+    return false; // one that Node cannot read
+  }
 }

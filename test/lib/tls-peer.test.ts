@@ -17,6 +17,7 @@ import {
   type TLSSettings,
   VerificationError,
 } from 'plait';
+import { forgetSessions, keepSession, takeSession } from '../../lib/io/tls-context.ts';
 import { inet } from '../contract/kinds.ts';
 import { Recorder, type Script } from '../contract/recorder.ts';
 import { pem, settings } from '../contract/tls-kind.ts';
@@ -178,3 +179,62 @@ t.test('FND-57: a server that becomes another by a renegotiation is refused', as
   t.ok(reason instanceof VerificationError, String(reason));
   t.equal(text, 'ready');
 });
+
+/** A certificate, for which the next ones vouch. */
+function certificateOf(...names: readonly string[]): X509Certificate {
+  const [name = '', ...others] = names;
+  const issuer = others.length === 0 ? undefined : certificateOf(...others);
+  const certificate = new X509Certificate(pem(`${name}.pem`));
+  return Object.defineProperty(certificate, 'issuerCertificate', { value: issuer });
+}
+
+t.test(
+  'FND-73: a kept session ends with its certificate, and with those that vouch for it',
+  (t) => {
+    t.teardown(forgetSessions);
+    const taken = (...names: readonly string[]): boolean => {
+      keepSession('key', Buffer.from('session'), certificateOf(...names));
+      return takeSession('key') !== undefined;
+    };
+    t.equal(taken('server', 'intermediate', 'ca'), true);
+    t.equal(taken('expired', 'ca'), false);
+    t.equal(taken('server', 'expired', 'ca'), false);
+    t.equal(taken('server', 'intermediate', 'expired'), false);
+    const unreadable = certificateOf('server');
+    Object.defineProperty(unreadable, 'validTo', { value: 'some day' });
+    keepSession('key', Buffer.from('session'), unreadable);
+    t.equal(takeSession('key'), undefined, 'what is not certain is no');
+    const broken = new X509Certificate(pem('server.pem'));
+    Object.defineProperty(broken, 'issuerCertificate', {
+      get() {
+        throw new Error('it cannot be read');
+      },
+    });
+    keepSession('key', Buffer.from('session'), broken);
+    t.equal(takeSession('key'), undefined);
+    t.end();
+  },
+);
+
+t.test(
+  'FND-73: a session that is kept is replaced by a later one, used once, and one of 256',
+  (t) => {
+    t.teardown(forgetSessions);
+    const [first, renewed] = [certificateOf('server'), certificateOf('client')];
+    keepSession('key', Buffer.from('old'), first);
+    keepSession('key', Buffer.from('new'), renewed);
+    const kept = takeSession('key');
+    t.equal(String(kept?.session), 'new');
+    t.equal(kept?.certificate, renewed);
+    t.equal(takeSession('key'), undefined);
+    for (let i = 0; i < 256; i++) keepSession(`${i}`, Buffer.from('x'), first);
+    keepSession('0', Buffer.from('again'), first); // the youngest now
+    keepSession('256', Buffer.from('x'), first);
+    t.equal(takeSession('1'), undefined, 'the oldest has gone');
+    t.ok(takeSession('0'));
+    t.ok(takeSession('2'));
+    forgetSessions();
+    t.equal(takeSession('3'), undefined);
+    t.end();
+  },
+);
