@@ -3,6 +3,7 @@
  * told the same, and say the same. A failing script is made small and printed with its seed: PLAIT_SEED=… starts from
  * that one, and PLAIT_RUNS=… says how many are played. `npm run oracle -- --sockets` plays more.
  */
+import { freshSeed, howMany } from './campaign.ts';
 import t from './fixture.ts';
 import { whyNoTwisted } from './oracle/oracle.ts';
 import { SOCKET_DIFFERENCES } from './oracle/sockets/differences.ts';
@@ -12,8 +13,8 @@ import { Both, faultAsText, runSocketOracle, showDifference } from './oracle/soc
 t.setTimeout(240_000);
 
 const inCI = process.env['CI'] !== undefined;
-const seed = Number(process.env['PLAIT_SEED'] ?? Math.floor(Math.random() * 2 ** 31));
-const runs = Number(process.env['PLAIT_RUNS'] ?? 400);
+const seed = freshSeed();
+const runs = howMany(400, 2_000);
 const skip = inCI ? false : (whyNoTwisted() ?? false);
 
 t.test('a scripted peer hears the same from plait and from Twisted', { skip }, async (t) => {

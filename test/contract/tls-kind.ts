@@ -2,7 +2,7 @@
  * The kind `tls`: connections of `listenSSL` and `connectSSL`, whose raw peers are Node's TLS sockets. A peer writes
  * and reads plain text; what it says to its socket is what the protocol gets.
  */
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { Socket } from 'node:net';
 import { join } from 'node:path';
 import { connect, createSecureContext, TLSSocket } from 'node:tls';
@@ -26,7 +26,9 @@ import {
   TCPWorld,
 } from './kinds.ts';
 
-const FIXTURES = join(import.meta.dirname, '../fixtures/tls');
+// This file may be the compiled one, below `dist`.
+const HERE = join(import.meta.dirname, '../fixtures/tls');
+const FIXTURES = existsSync(HERE) ? HERE : join(import.meta.dirname, '../../../test/fixtures/tls');
 
 /** The text of a file with a key or a certificate. */
 export function pem(name: string): Buffer {

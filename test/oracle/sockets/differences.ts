@@ -47,6 +47,11 @@ function server(manners: Partial<Manners>, ...moments: Moment[]): Script {
   };
 }
 
+/** The same over TLS. */
+function secured(manners: Partial<Manners>, ...moments: Moment[]): Script {
+  return { ...server({ halves: false, ...manners }, ...moments), family: 'tls' };
+}
+
 export const SOCKET_DIFFERENCES: readonly SocketDifference[] = [
   {
     name: 'both-ended',
@@ -204,5 +209,66 @@ export const SOCKET_DIFFERENCES: readonly SocketDifference[] = [
     script: server({ made: plain('pause') }, { do: 'reset', c: 0 }),
     plait: ['  0 lost ConnectionLost'],
     twisted: [],
+  },
+  {
+    name: 'tls-closing-writes',
+    reason:
+      'What is written in the turn of loseConnection, or while bytes wait to be sent or a producer is registered, is sent, over TLS as over TCP. Twisted’s TLS drops what is written after loseConnection unless a producer is registered.',
+    how: 'left out',
+    script: secured(
+      {},
+      {
+        do: 'act',
+        c: 0,
+        acts: [...plain('lose'), { act: 'write', n: 1 }],
+      },
+    ),
+    plait: ['  0 peer: got 1'],
+    twisted: [],
+  },
+  {
+    name: 'tls-closing-delivers',
+    reason:
+      'What the peer says after loseConnection is dropped, over TLS as over TCP. Twisted’s TLS delivers it until the peer has answered the close.',
+    how: 'corrected',
+    // More than a record of TLS holds.
+    script: secured({ data: [plain('lose')] }, { do: 'say', c: 0, n: 20_000 }),
+    plait: ['  0 data 16384'],
+    twisted: ['  0 data 20000'],
+  },
+  {
+    name: 'tls-abort-reason',
+    reason:
+      'A TLS connection that was aborted is lost by ConnectionAborted, as one over TCP. With Twisted’s TLS it is ConnectionLost.',
+    how: 'written alike',
+    script: secured({}, act('abort')),
+    plait: ['  0 lost ConnectionAborted'],
+    twisted: ['  0 lost ConnectionLost'],
+  },
+  {
+    name: 'tls-thrown-reason',
+    reason:
+      'A TLS connection is lost by what dataReceived has thrown, as one over TCP. With Twisted’s TLS it is ConnectionLost, unless the peer has ended it.',
+    how: 'written alike',
+    script: secured({ data: [plain('throw')] }, { do: 'say', c: 0, n: 1 }),
+    plait: ['  0 lost Boom'],
+    twisted: ['  0 lost ConnectionLost'],
+  },
+  {
+    name: 'tls-abort-after-end',
+    reason: 'To abort a TLS connection that is gone does nothing. With Twisted it is an error.',
+    how: 'corrected',
+    script: secured({}, { do: 'end', c: 0 }, act('abort')),
+    plait: [],
+    twisted: ['  0 refused abort'],
+  },
+  {
+    name: 'tls-paused',
+    reason:
+      'A TLS connection that is paused closes like any other. With Twisted it waits for the peer’s answer, which it does not read.',
+    how: 'left out',
+    script: secured({}, act('pause', 'lose')),
+    plait: ['  0 lost ConnectionDone'],
+    twisted: ['  in vain: the connection to be closed (0)'],
   },
 ];

@@ -8,7 +8,7 @@ import type { Act, ClientManners, Manners, Moment, PlainAct, Script } from './sc
 /** How often each is chosen, against the others. */
 type Weights<K extends string> = Partial<Record<K, number>>;
 
-type Kind = Exclude<Act['act'], 'disconnect' | 'stopConnecting' | 'reconnect'>;
+type Kind = Exclude<Act['act'], 'bridge' | 'disconnect' | 'stopConnecting' | 'reconnect'>;
 
 /** In any callback, and between them. */
 const ACTS: Weights<Kind> = {
@@ -53,7 +53,34 @@ const MOMENTS: Weights<Moment['do']> = {
   act: 9,
 };
 
-const LAST = ['unregister', 'unregister, lose', 'lose, unregister', 'nothing'] as const;
+/** What a script does over TLS: what both have there. Twisted has no halves, and another way with pull producers. */
+const TLS_ACTS: Weights<Kind> = {
+  write: 10,
+  sequence: 3,
+  lose: 4,
+  abort: 2,
+  ask: 3,
+  noDelay: 1,
+  keepAlive: 1,
+};
+
+/** Before the handshake is done: see differences.ts. */
+const TLS_ACTS_MADE: Weights<Kind> = { write: 10, sequence: 3, ask: 3 };
+
+const TLS_ACTS_AFTER: Weights<Kind> = { write: 2, lose: 1, abort: 1 };
+
+const FORWARDED: Weights<Moment['do']> = {
+  say: 8,
+  'say, end': 2,
+  end: 2,
+  close: 2,
+  reset: 1,
+  deaf: 2,
+  listen: 2,
+  act: 3,
+};
+
+const LAST = ['unregister', 'unregister, lose', 'lose, unregister', 'nothing', 'throw'] as const;
 
 class Draft {
   readonly #random: Random;
@@ -64,11 +91,14 @@ class Draft {
     this.#random = new Random(seed);
     const side = this.#random.next();
     this.#side = side < 0.7 ? 'server' : side < 0.94 ? 'client' : 'refused';
-    this.#family = this.#random.chance(0.25) ? 'unix' : 'tcp';
+    const family = this.#random.next();
+    this.#family = family < 0.25 ? 'unix' : family < 0.45 && side < 0.94 ? 'tls' : 'tcp';
   }
 
   script(): Script {
     const random = this.#random;
+    if (this.#side === 'server' && this.#family !== 'tls' && random.chance(0.12))
+      return this.#forwarder();
     const manners: Manners[] = [];
     for (let n = random.between(1, 2); n > 0; n--) manners.push(this.#manners());
     return {
@@ -77,6 +107,43 @@ class Draft {
       manners,
       client: this.#client(),
       moments: this.#moments(),
+    };
+  }
+
+  /** Two connections, each the other's producer and consumer. What their protocols do besides is little. */
+  #forwarder(): Script {
+    const random = this.#random;
+    const lost = random.chance(0.2) ? this.#acts(ACTS_AFTER, 1, 1) : [];
+    const moments: Moment[] = [
+      { do: 'connect', c: 0 },
+      { do: 'connect', c: 1 },
+      {
+        do: 'act',
+        c: random.between(0, 1),
+        acts: [
+          { act: 'bridge', to: 0 },
+          { act: 'bridge', to: 1 },
+        ],
+      },
+    ];
+    for (let n = random.between(2, 8); n > 0; n--) {
+      const c = random.between(0, 1);
+      const what = this.#weighted(FORWARDED);
+      if (what === 'say' || what === 'say, end') {
+        moments.push({ do: what, c, n: random.chance(0.2) ? 100_000 : random.between(1, 300) });
+      } else if (what === 'act') {
+        const act = this.#weighted<PlainAct>({ lose: 2, abort: 1, unregister: 1, ask: 1 });
+        moments.push({ do: what, c, acts: [{ act }] });
+      } else if (what !== 'connect' && what !== 'say, say') moments.push({ do: what, c });
+    }
+    return {
+      side: this.#side,
+      family: this.#family,
+      manners: [
+        { made: [], data: [], readLost: [], writeLost: [], lost, halves: false, build: 'protocol' },
+      ],
+      client: this.#client(),
+      moments,
     };
   }
 
@@ -101,7 +168,9 @@ class Draft {
     if (act === 'sequence') return { act, sizes: [this.#size(), random.between(0, 9)] };
     if (act !== 'pull') return { act };
     const [pieces, size] = [random.between(1, 4), random.between(0, 4) * 200];
-    return { act, pieces, size: size + 1, last: random.pick(LAST) };
+    const last = random.pick(LAST);
+    // From inside of registerProducer it would be thrown at the caller: see differences.ts.
+    return { act, pieces: last === 'throw' ? pieces + 1 : pieces, size: size + 1, last };
   }
 
   #acts(weights: Weights<Kind>, chance: number, most = 3): Act[] {
@@ -109,8 +178,9 @@ class Draft {
     const acts = Array.from({ length: this.#random.between(1, most) }, () => this.#act(weights));
     const has = (name: Kind) => acts.some(({ act }) => act === name);
     // What is thrown by what has been aborted, and what is pulled while writing ends: not compared yet.
+    const closes = has('abort') || (has('lose') && this.#family === 'tls');
     return acts.filter(
-      ({ act }) => !(act === 'throw' && has('abort')) && !(act === 'pull' && has('loseWrite')),
+      ({ act }) => !(act === 'throw' && closes) && !(act === 'pull' && has('loseWrite')),
     );
   }
 
@@ -119,8 +189,21 @@ class Draft {
     const thrown = (weights: Weights<Kind>): Weights<Kind> => ({ ...weights, throw: 2 });
     const server = this.#side === 'server';
     const build = random.next();
+    if (this.#family === 'tls') {
+      return {
+        made: this.#acts(TLS_ACTS_MADE, 0.5),
+        data: random.chance(0.6)
+          ? [this.#acts(thrown(TLS_ACTS), 0.8), this.#acts(thrown(TLS_ACTS), 0.5)]
+          : [],
+        readLost: [],
+        writeLost: [],
+        lost: this.#acts(server ? thrown(TLS_ACTS_AFTER) : TLS_ACTS_AFTER, 0.3, 2),
+        halves: false,
+        build: 'protocol',
+      };
+    }
     return {
-      made: this.#acts(server ? thrown(ACTS) : ACTS, 0.4),
+      made: this.#acts(thrown(ACTS), 0.4),
       data: random.chance(0.5)
         ? [this.#acts(thrown(ACTS), 0.8), this.#acts(thrown(ACTS), 0.5)]
         : [],
@@ -185,8 +268,9 @@ class Draft {
 
   #between(): Act[] {
     if (this.#side === 'server' && this.#random.chance(0.06)) return [{ act: 'stopListening' }];
-    if (this.#side === 'client' && this.#random.chance(0.15)) return [{ act: 'disconnect' }];
-    return this.#acts(ACTS, 1);
+    if (this.#side === 'client' && this.#family !== 'tls' && this.#random.chance(0.15))
+      return [{ act: 'disconnect' }];
+    return this.#acts(this.#family === 'tls' ? TLS_ACTS : ACTS, 1);
   }
 }
 

@@ -71,6 +71,7 @@ class Player {
     this.#script = script;
     this.#subject = subject;
     this.#options = options;
+    this.#peer.bridged = JSON.stringify(script).includes('"bridge"');
   }
 
   async begin(): Promise<void> {
@@ -78,7 +79,7 @@ class Player {
     const { run, folder, corrected } = this.#options;
     const path = family === 'unix' ? join(folder, String(run)) : undefined;
     let place: Place = path === undefined ? NOWHERE : { path };
-    if (side === 'client') place = await this.#peer.listen(path);
+    if (side === 'client') place = await this.#peer.listen(path, family === 'tls');
     const question = { ask: 'begin', run, script: this.#script, place, corrected } as const;
     const { port } = await this.#subject.ask(question);
     this.#place = path === undefined && side === 'server' ? { port: port! } : place;
@@ -90,7 +91,7 @@ class Player {
     this.trace.push(JSON.stringify(moment));
     if (moment.do === 'connect') {
       if (this.#script.side === 'server' && this.#peer.ends.length === c) {
-        this.#peer.connect(this.#place);
+        this.#peer.connect(this.#place, this.#script.family === 'tls');
       }
     } else if (moment.do === 'act') {
       await this.#subject.ask({ ask: 'act', run: this.#options.run, c, acts: moment.acts });
@@ -151,6 +152,10 @@ class Player {
   /** Somewhere in the script, by whichever connection. */
   get #endsWrites(): boolean {
     return JSON.stringify(this.#script).includes('"loseWrite"');
+  }
+
+  get #secured(): boolean {
+    return this.#script.family === 'tls';
   }
 
   #answers(c: number): boolean {
@@ -248,7 +253,7 @@ class Player {
     const standing = this.#standings[c];
     const ending = line === 'end' || line === 'reset';
     // A reset right behind an end may be seen in its place.
-    if (ending && standing?.aborting && standing.endingWrites) return 'over';
+    if (ending && standing?.aborting && (standing.endingWrites || this.#secured)) return 'over';
     const unread = standing !== undefined && standing.received < end.said;
     if (!unread || !(standing.losing || standing.lost) || !this.#options.corrected) return line;
     this.used.add('closing-unread');

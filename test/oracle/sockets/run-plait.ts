@@ -16,6 +16,7 @@ import {
   Reactor,
 } from 'plait';
 import { collectLoggedErrors } from 'plait/testing';
+import { CLIENT, SERVER } from '../../contract/tls-kind.ts';
 import {
   type Act,
   type Answer,
@@ -66,10 +67,19 @@ class Run {
     this.corrected = corrected;
   }
 
+  get secured(): boolean {
+    return this.script.family === 'tls';
+  }
+
   line(c: number, text: string): void {
     if (this.over || this.lines.length > MOST_LINES) return;
     this.said++;
     this.lines.push([c, text]);
+  }
+
+  /** What is written over TLS when it closes: see `tls-closing-writes` of differences.ts. */
+  isLeftOut({ act }: Act, { losing }: Standing): boolean {
+    return this.corrected && this.secured && losing && (act === 'write' || act === 'sequence');
   }
 
   manners(c: number): Manners {
@@ -115,6 +125,8 @@ class End {
   #transport: ITCPTransport | undefined;
   #chunks = 0;
   #place = 0;
+  /** What is received is written there. */
+  #bridged: End | undefined;
   /** How many bytes the transport has accepted. */
   #accepted = 0;
   /** The push producer that is registered; it owes something if it was told to go on while the connection closes. */
@@ -158,6 +170,8 @@ class End {
     const right = data.equals(pattern(this.standing.received, data.length));
     this.standing.received += data.length;
     this.line(right ? `data ${data.length}` : 'wrong data');
+    const bridged = this.#bridged;
+    if (bridged !== undefined) bridged.#write(() => bridged.#transport!.write(data));
     this.#perform(this.#manners.data[this.#chunks++] ?? []);
   }
 
@@ -176,6 +190,12 @@ class End {
   lost(reason: Failure): void {
     this.standing.lost = true;
     this.line(`lost ${reason.value.name}`);
+    const bridged = this.#bridged;
+    this.#bridged = undefined;
+    if (bridged !== undefined) {
+      bridged.#bridged = undefined;
+      bridged.do({ act: 'lose' });
+    }
     this.#perform(this.#manners.lost);
   }
 
@@ -190,7 +210,7 @@ class End {
     const { lost, fed } = this.standing;
     const sent = this.#accepted - (this.#transport?.bufferedBytes ?? 0);
     const waits = this.#pushed === 'paused' || this.#pushed === 'owing';
-    return { ...this.standing, sent, fed: !lost && (fed || waits) };
+    return { ...this.standing, sent: this.run.secured ? 0 : sent, fed: !lost && (fed || waits) };
   }
 
   #write(write: () => void): void {
@@ -204,12 +224,16 @@ class End {
   do(act: Act): void {
     const transport = this.#transport!;
     const { standing } = this;
+    if (this.run.isLeftOut(act, standing)) return;
     switch (act.act) {
       case 'write':
         this.#write(() => transport.write(this.#next(act.n)));
         break;
       case 'sequence':
         this.#write(() => transport.writeSequence(act.sizes.map((n) => this.#next(n))));
+        break;
+      case 'bridge':
+        this.#bridge(act.to);
         break;
       case 'pull':
         this.#pull(act);
@@ -272,6 +296,18 @@ class End {
     }
   }
 
+  #bridge(to: number): void {
+    const other = this.run.ends[to];
+    if (to === this.c || other?.standing.made !== true) return;
+    for (const [end, with_] of [
+      [this, other],
+      [other, this],
+    ] as const) {
+      end.#transport!.registerProducer(with_.#transport!, true);
+      end.#bridged = with_;
+    }
+  }
+
   #next(n: number): Buffer {
     const bytes = pattern(this.#place, n);
     const { losing, aborting, endingWrites, lost } = this.standing;
@@ -316,6 +352,8 @@ class End {
     const producer = {
       resumeProducing: () => {
         this.line('pull: resume');
+        // What is written in a call that throws may have gone out by then, or not.
+        if (last === 'throw' && left === 1) throw new Boom(this.run, this.c);
         if (left-- > 0) this.#write(() => transport.write(this.#next(size)));
         if (left !== 0) return;
         for (const each of last.split(', ')) {
@@ -458,15 +496,20 @@ export class Plait implements Subject {
     this.#runs.set(number, run);
     const factory = new ScriptFactory(run);
     if (script.side === 'server') {
+      const at = { interface: '127.0.0.1' };
       const port =
         'path' in place
           ? this.#reactor.listenUNIX(place.path, factory)
-          : this.#reactor.listenTCP(0, factory, { interface: '127.0.0.1' });
+          : script.family === 'tls'
+            ? this.#reactor.listenSSL(0, factory, SERVER, at)
+            : this.#reactor.listenTCP(0, factory, at);
       run.port = port;
       await port.ready;
       return 'path' in place ? {} : { port: (port.getHost() as { port: number }).port };
     }
     if ('path' in place) this.#reactor.connectUNIX(place.path, factory);
+    else if (script.family === 'tls')
+      this.#reactor.connectSSL('127.0.0.1', place.port, factory, CLIENT);
     else this.#reactor.connectTCP('127.0.0.1', place.port, factory);
     return {};
   }

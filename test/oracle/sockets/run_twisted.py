@@ -5,8 +5,10 @@ line of standard output is its answer, with the same id.
 """
 
 import json
+import os
 
-from twisted.internet import protocol, reactor, stdio
+from OpenSSL import SSL
+from twisted.internet import protocol, reactor, ssl, stdio
 from twisted.internet.interfaces import IHalfCloseableProtocol
 from twisted.logger import globalLogBeginner
 from twisted.protocols.basic import LineReceiver
@@ -17,6 +19,7 @@ import socket_corrections
 
 QUIET_TURNS = 4
 MOST_LINES = 300
+FIXTURES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../fixtures/tls")
 PERIOD = bytes(range(251))
 PLAIN = {"made": [], "data": [], "readLost": [], "writeLost": [], "lost": []}
 PLAIN.update(halves=False, build="protocol")
@@ -25,6 +28,16 @@ PLAIN.update(halves=False, build="protocol")
 def pattern(start, n):
     start %= 251
     return (PERIOD * ((start + n) // 251 + 1))[start : start + n]
+
+
+def server_context():
+    return ssl.DefaultOpenSSLContextFactory(
+        os.path.join(FIXTURES, "server.key"), os.path.join(FIXTURES, "server.pem"), SSL.TLS_METHOD
+    )
+
+
+class ClientContext(ssl.ClientContextFactory):
+    method = SSL.TLS_METHOD
 
 
 class Boom(Exception):
@@ -47,6 +60,7 @@ class Run:
         self.reconnects = 0
         self.over = False
         self.used = set()
+        self.secured = script["family"] == "tls"
 
     def line(self, c, text):
         if self.over or len(self.lines) > MOST_LINES:
@@ -122,6 +136,9 @@ class Pull:
     def resumeProducing(self):
         end = self.end
         end.line("pull: resume")
+        # What is written in a call that throws may have gone out by then, or not.
+        if self.last == "throw" and self.left == 1:
+            raise Boom(end.run, end.c)
         if self.left > 0:
             end.write(end.next(self.size))
         self.left -= 1
@@ -150,12 +167,14 @@ class End(protocol.Protocol):
         self.made = self.paused = self.read_lost = self.write_lost = self.lost = False
         self.fed = self.losing = self.aborting = self.ending = False
         self.pushed = None
+        self.thrown = False
+        self.bridged = None
 
     def standing(self):
         return {
             "received": self.received,
             "written": self.written,
-            "sent": getattr(self.transport, "scriptSent", 0),
+            "sent": 0 if self.run.secured else getattr(self.transport, "scriptSent", 0),
             "made": self.made,
             "paused": self.paused,
             "halves": self.manners["halves"],
@@ -186,17 +205,37 @@ class End(protocol.Protocol):
             socket_corrections.lose_later(self.transport, Failure())
 
     def dataReceived(self, data):
+        if self.losing and self.run.secured and self.run.corrected:
+            self.run.used.add("tls-closing-delivers")
+            return
         right = data == pattern(self.received, len(data))
         self.received += len(data)
         self.line("data %d" % len(data) if right else "wrong data")
+        if self.bridged is not None:
+            self.bridged.write(data)
         acts = self.manners["data"]
         self.chunks += 1
         if self.chunks <= len(acts):
-            self.run.perform(acts[self.chunks - 1], self.c)
+            try:
+                self.run.perform(acts[self.chunks - 1], self.c)
+            except Boom:
+                self.thrown = True
+                raise
 
     def connectionLost(self, reason):
         self.lost = True
-        self.line("lost " + reason.type.__name__)
+        name = reason.type.__name__
+        if self.aborting and self.run.secured and self.run.corrected and name != "ConnectionAborted":
+            self.run.used.add("tls-abort-reason")
+            name = "ConnectionAborted"
+        if self.thrown and self.run.secured and self.run.corrected and name != "Boom":
+            self.run.used.add("tls-thrown-reason")
+            name = "Boom"
+        self.line("lost " + name)
+        if self.bridged is not None:
+            bridged, self.bridged = self.bridged, None
+            bridged.bridged = None
+            bridged.do({"act": "lose"})
         self.run.perform(self.manners["lost"], self.c)
 
     # What the protocol does
@@ -204,12 +243,21 @@ class End(protocol.Protocol):
     def do(self, act):
         transport = self.transport
         name = act["act"]
+        if name in ("write", "sequence") and self.losing and self.run.secured and self.run.corrected:
+            self.run.used.add("tls-closing-writes")
+            return
+        if name == "abort" and self.lost and self.run.secured and self.run.corrected:
+            self.run.used.add("tls-abort-after-end")
+            self.aborting = True
+            return
         if name == "write":
             self.write(self.next(act["n"]))
         elif name == "sequence":
             if self.pushed == "owing":
                 self.pushed = "open"
             transport.writeSequence([self.next(n) for n in act["sizes"]])
+        elif name == "bridge":
+            self.bridge(act["to"])
         elif name == "pull":
             # It is asked at once: before it is known whether it may be registered at all.
             fed = self.fed
@@ -264,6 +312,14 @@ class End(protocol.Protocol):
         elif name == "keepAlive":
             transport.setTcpKeepAlive(not transport.getTcpKeepAlive())
             self.line("keepAlive " + ("true" if transport.getTcpKeepAlive() else "false"))
+
+    def bridge(self, to):
+        other = self.run.ends[to] if to < len(self.run.ends) else None
+        if other is None or other is self or not other.made:
+            return
+        for end, peer in (self, other), (other, self):
+            end.transport.registerProducer(peer.transport, True)
+            end.bridged = peer
 
     def write(self, data):
         if self.pushed == "owing":
@@ -375,10 +431,15 @@ class Questions(LineReceiver):
             if "path" in place:
                 run.port = reactor.listenUNIX(place["path"], factory)
             else:
-                run.port = reactor.listenTCP(0, factory, interface="127.0.0.1")
+                if run.secured:
+                    run.port = reactor.listenSSL(0, factory, server_context(), interface="127.0.0.1")
+                else:
+                    run.port = reactor.listenTCP(0, factory, interface="127.0.0.1")
                 port = run.port.getHost().port
         elif "path" in place:
             reactor.connectUNIX(place["path"], factory)
+        elif run.secured:
+            reactor.connectSSL("127.0.0.1", place["port"], factory, ClientContext())
         else:
             reactor.connectTCP("127.0.0.1", place["port"], factory)
         self.answer(question, port=port)

@@ -10,12 +10,17 @@ export type Act =
   | { readonly act: 'write'; readonly n: number }
   | { readonly act: 'sequence'; readonly sizes: readonly number[] }
   | { readonly act: PlainAct }
+  /**
+   * Forwards between this connection and another one from now on: each is the other's push producer, is written what
+   * that receives, and is lost when that is.
+   */
+  | { readonly act: 'bridge'; readonly to: number }
   /** Registers a pull producer of pieces, and what it does after the last one. */
   | {
       readonly act: 'pull';
       readonly pieces: number;
       readonly size: number;
-      readonly last: 'unregister' | 'unregister, lose' | 'lose, unregister' | 'nothing';
+      readonly last: 'unregister' | 'unregister, lose' | 'lose, unregister' | 'nothing' | 'throw';
     };
 
 export type PlainAct =
@@ -79,7 +84,8 @@ export type Moment =
 export interface Script {
   /** Whether the side under test listens, connects to the peer, or connects to where nobody listens. */
   readonly side: 'server' | 'client' | 'refused';
-  readonly family: 'tcp' | 'unix';
+  /** `tls` is TLS over TCP, with the certificate of test/fixtures/tls. */
+  readonly family: 'tcp' | 'unix' | 'tls';
   /** By the number of the connection; those after the last behave as it does. */
   readonly manners: readonly Manners[];
   readonly client: ClientManners;
