@@ -491,7 +491,8 @@ export class Stream implements ITLSTransport, WireEvents, Closable, Fed, HookOwn
         'cannot register a producer: another one is registered, and has not been unregistered',
       );
     }
-    if (!this.#connected) {
+    // On a half-closed connection nothing that it writes would ever be sent, nor would it be asked for more.
+    if (!this.#connected || (this.#writing === 'ended' && !this.#disconnecting)) {
       this.#guarded('stopProducing', () => producer.stopProducing());
       return;
     }

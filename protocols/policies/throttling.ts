@@ -13,6 +13,7 @@ import {
   type IPullProducer,
   type IPushProducer,
   type IReactorTime,
+  type ITransport,
   Logger,
   reactor,
   type Seconds,
@@ -89,6 +90,15 @@ class ThrottledProducer implements IPushProducer {
     this.#producer = producer;
     this.#streaming = streaming;
     this.#idle = !streaming;
+  }
+
+  /** A transport asks these of a producer that may be a connection, and lost: it is what stands behind that counts. */
+  get connected(): unknown {
+    return (this.#producer as Partial<ITransport>).connected;
+  }
+
+  get loseConnection(): unknown {
+    return (this.#producer as Partial<ITransport>).loseConnection;
   }
 
   pauseProducing(): void {

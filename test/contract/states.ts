@@ -162,7 +162,11 @@ const TABLE: Readonly<Record<Method, (state: State) => string>> = {
     'half-closed': 'writeLost,lost ConnectionAborted',
   }),
   'pauseProducing, resumeProducing': row('nothing thrown'),
-  registerProducer: row('registered', { 'closing, fed': 'Error', closed: 'stopped' }),
+  registerProducer: row('registered', {
+    'closing, fed': 'Error',
+    'half-closed': 'stopped',
+    closed: 'stopped',
+  }),
   unregisterProducer: row('nothing thrown'),
   startTLS: row('SSLError', { open: 'nothing thrown', closed: 'nothing thrown' }),
   switchProtocol: row('made', { closed: 'ConnectionLost' }),

@@ -2,9 +2,13 @@
  * What comes late: calls on connections that close or are gone, in the doubles as in life; closings that wait for what
  * may be gone itself; and calls from inside of the calls that closing makes.
  */
-import { SSLError } from 'plait';
+import { ConsumerStopped, Factory, FileSender, Protocol, SSLError } from 'plait';
+import { ThrottlingFactory, WrappingFactory } from 'plait/protocols/policies';
 import {
   AccumulatingProtocol,
+  Clock,
+  connectedServerAndClient,
+  failureResultOf,
   StringTransport,
   StringTransportWithDisconnection,
 } from 'plait/testing';
@@ -64,4 +68,69 @@ t.test('FND-20: a StringTransport that is closed does what a closed transport do
   t.same([transport.writeDisconnecting, transport.aborting], [false, false]);
   t.throws(() => transport.switchProtocol(protocol), { name: 'ConnectionLost' });
   t.end();
+});
+
+// ── Closings that wait for what is gone ──────────────────────────────────────────────────────────────────────────────
+
+t.test('FND-01: a lost connection is gone behind a policy too', (t) => {
+  const clock = new Clock();
+  const inner = new Protocol();
+  const lost: string[] = [];
+  inner.connectionLost = ({ value }) => lost.push(value.name);
+  const factory = new Factory();
+  factory.buildProtocol = () => inner;
+  class Reader extends Protocol {
+    override connectionMade(): void {
+      this.transport.pauseProducing();
+    }
+  }
+  for (const policy of [WrappingFactory, ThrottlingFactory]) {
+    lost.length = 0;
+    const wrapped = new policy(factory, { clock });
+    const { client, pump } = connectedServerAndClient(wrapped, Reader, { clock });
+    const source = connectedServerAndClient(Protocol, Protocol);
+    inner.transport.registerProducer(source.client.transport, true);
+    inner.transport.write(Buffer.alloc(300_000));
+    inner.transport.loseConnection();
+    pump.flush();
+    t.same(lost, [], 'the source is paused, and waited for');
+    source.client.transport.abortConnection();
+    source.pump.flush();
+    client.transport.resumeProducing();
+    pump.flush();
+    t.same(lost, ['ConnectionDone'], policy.name);
+  }
+  t.same(clock.getDelayedCalls(), []);
+  t.end();
+});
+
+t.test('FND-01: who would feed a connection that is half-closed is stopped at once', async (t) => {
+  const { client, pump } = connectedServerAndClient(Protocol, Protocol);
+  const { transport } = client;
+  transport.loseWriteConnection();
+  pump.flush();
+  t.equal(transport.connected, false, 'the server is not half-closeable');
+
+  class Halves extends Protocol {
+    readConnectionLost(): void {}
+    writeConnectionLost(): void {}
+  }
+  const open = connectedServerAndClient(Halves, Halves);
+  const half = open.client.transport;
+  half.loseWriteConnection();
+  open.pump.flush();
+  t.equal(half.connected, true);
+  const told: string[] = [];
+  const producer = {
+    pauseProducing: () => told.push('pause'),
+    resumeProducing: () => told.push('resume'),
+    stopProducing: () => told.push('stop'),
+  };
+  for (const streaming of [true, false]) half.registerProducer(producer, streaming);
+  t.same(told, ['stop', 'stop']);
+  const sent = new FileSender().beginFileTransfer(import.meta.filename, half);
+  failureResultOf(sent, ConsumerStopped);
+  half.loseConnection();
+  open.pump.flush();
+  t.equal(half.connected, false);
 });

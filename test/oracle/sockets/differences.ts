@@ -211,6 +211,19 @@ export const SOCKET_DIFFERENCES: readonly SocketDifference[] = [
     twisted: [],
   },
   {
+    name: 'half-closed-unfed',
+    reason:
+      'A producer that is registered when the writing has ended is stopped at once. With Twisted it is asked for a piece, which is dropped, and never again: a FileSender waits for as long as the connection lives.',
+    how: 'corrected',
+    script: server({}, act('loseWrite'), {
+      do: 'act',
+      c: 0,
+      acts: [{ act: 'pull', pieces: 2, size: 1, last: 'nothing' }],
+    }),
+    plait: ['  0 pull: stop'],
+    twisted: ['  0 pull: resume'],
+  },
+  {
     name: 'tls-closing-writes',
     reason:
       'What is written in the turn of loseConnection, or while bytes wait to be sent or a producer is registered, is sent, over TLS as over TCP. Twisted’s TLS drops what is written after loseConnection unless a producer is registered.',

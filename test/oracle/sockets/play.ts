@@ -64,8 +64,6 @@ class Player {
   #lines: (readonly [number, string])[] = [];
   #standings: readonly Standing[] = [];
   #connecting = false;
-  /** The port has been stopped. */
-  #stopped = false;
 
   constructor(script: Script, subject: Subject, options: PlayOptions) {
     this.#script = script;
@@ -190,7 +188,6 @@ class Player {
     this.#standings = standings;
     this.#connecting = connecting;
     for (const name of used) this.used.add(name);
-    if (lines.some(([, line]) => line === 'stopped')) this.#stopped = true;
   }
 
   async #peerTurns(): Promise<void> {
@@ -216,14 +213,14 @@ class Player {
   /** What must come yet. */
   #missing(): string | undefined {
     if (this.#connecting) return 'an attempt to connect to come to its end';
-    const { side } = this.#script;
     const count = Math.max(this.#peer.ends.length, this.#standings.length);
     for (let c = 0; c < count; c++) {
       const end = this.#peer.ends[c];
       const standing = this.#standings[c];
       if (end === undefined) return `a client to arrive at the peer (${c})`;
       if (standing === undefined) {
-        if (!end.over && !(side === 'server' && this.#stopped)) return `connection ${c}`;
+        // Where the port is stopped, it is turned away.
+        if (!end.over && end.gone === undefined) return `connection ${c}`;
         continue;
       }
       const what = standing.made ? missingOf(standing, end) : missingUnmade(end);

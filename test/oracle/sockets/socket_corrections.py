@@ -126,6 +126,10 @@ def install():
 
     @wrap(FileDescriptor, "registerProducer")
     def registerProducer(self, original, producer, streaming):
+        half_closed = self._writeDisconnected and self.connected and not self.disconnecting
+        if half_closed and self.producer is None and corrects("half-closed-unfed", self):
+            producer.stopProducing()
+            return
         original(self, producer, streaming)
         if self.producer is producer and streaming:
             self.producerPaused = False
