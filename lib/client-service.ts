@@ -356,6 +356,11 @@ export class ClientService<P extends IProtocol = IProtocol> extends Service {
     };
   }
 
+  /** Whose time it goes by. */
+  get clock(): IReactorTime {
+    return this.#clock;
+  }
+
   /**
    * Fires with the protocol as soon as there is a connection that is prepared. Fails with CancelledError when the
    * service is stopped or has been, and, if asked to, with the reason for which an attempt has failed. Before the

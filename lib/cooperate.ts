@@ -14,7 +14,7 @@ import {
   type PlaitError,
 } from './errors.ts';
 import { Failure } from './failure.ts';
-import type { IDelayedCall, Seconds } from './interfaces.ts';
+import type { IDelayedCall, IReactorTime, Seconds } from './interfaces.ts';
 import { Logger } from './log.ts';
 import { fail, succeed } from './maybe.ts';
 import { reactor } from './reactor.ts';
@@ -24,6 +24,9 @@ const log = new Logger('plait.cooperate');
 
 /** How long the tasks of a Cooperator may run in one turn. */
 const SLICE: Seconds = 0.01;
+
+/** How many pieces are done in one turn while the time stands still, as it does in a test or a simulation. */
+const MOST_PIECES = 1000;
 
 /** How often a task is asked for its next piece: until it has no more. */
 type Work = Iterator<unknown>;
@@ -158,7 +161,9 @@ function whatToWaitFor(piece: unknown): Deferred<unknown> | undefined {
 export interface CooperatorOptions {
   /** Called at the beginning of each turn; what it returns says, after each piece, whether the turn is over. */
   readonly terminationPredicateFactory?: () => () => boolean;
-  /** Asks for the next turn. Default: `reactor.callLater(0, …)`. */
+  /** Whose time it goes by: for the turns, and for how long one of them may be. Default: the process's reactor. */
+  readonly clock?: IReactorTime;
+  /** Asks for the next turn. Default: `clock.callLater(0, …)`. */
   readonly scheduler?: (turn: () => void) => IDelayedCall;
   /** False to do nothing until `start`. Default: true. */
   readonly started?: boolean;
@@ -186,8 +191,9 @@ export class Cooperator {
   #scheduled = false;
 
   constructor(options: CooperatorOptions = {}) {
-    this.#over = options.terminationPredicateFactory ?? sliceOfTime;
-    this.#scheduler = options.scheduler ?? ((turn) => reactor.callLater(0, turn));
+    const { clock = reactor } = options;
+    this.#over = options.terminationPredicateFactory ?? (() => sliceOfTime(clock));
+    this.#scheduler = options.scheduler ?? ((turn) => clock.callLater(0, turn));
     this.#started = options.started ?? true;
   }
 
@@ -277,19 +283,32 @@ export class Cooperator {
   }
 }
 
-function sliceOfTime(): () => boolean {
-  const end = reactor.seconds() + SLICE;
-  return () => reactor.seconds() >= end;
+function sliceOfTime(clock: IReactorTime): () => boolean {
+  const start = clock.seconds();
+  let pieces = 0;
+  return () => {
+    const now = clock.seconds();
+    return now === start ? ++pieces >= MOST_PIECES : now >= start + SLICE;
+  };
 }
 
-let shared: Cooperator | undefined;
+const shared = new WeakMap<IReactorTime, Cooperator>();
 
-/** Takes an iterator on, in the Cooperator that the whole process shares. */
-export function cooperate(iterator: Work): CooperativeTask {
-  return (shared ??= new Cooperator()).cooperate(iterator);
+/** Options of {@link cooperate} and {@link coiterate}. */
+export type CooperateOptions = Pick<CooperatorOptions, 'clock'>;
+
+/** Takes an iterator on, in the Cooperator that all share that go by the same clock: the whole process, by default. */
+export function cooperate(iterator: Work, options: CooperateOptions = {}): CooperativeTask {
+  const { clock = reactor } = options;
+  let cooperator = shared.get(clock);
+  if (cooperator === undefined) {
+    cooperator = new Cooperator({ clock });
+    shared.set(clock, cooperator);
+  }
+  return cooperator.cooperate(iterator);
 }
 
-/** Takes an iterator on, in the Cooperator that the whole process shares, and fires with it at its end. */
-export function coiterate(iterator: Work): Deferred<Work> {
-  return cooperate(iterator).whenDone();
+/** Takes an iterator on as {@link cooperate} does, and fires with it at its end. */
+export function coiterate(iterator: Work, options: CooperateOptions = {}): Deferred<Work> {
+  return cooperate(iterator, options).whenDone();
 }

@@ -92,6 +92,7 @@ export {
   cooperate,
   CooperativeTask,
   Cooperator,
+  type CooperateOptions,
   type CooperatorOptions,
 } from './cooperate.ts';
 export { type EndpointArguments, quoteStringArgument } from './endpoint-description.ts';

@@ -115,6 +115,7 @@ export class ReactorBase implements IReactorCore, IReactorTime, IReactorThreads,
   /** What transports may ask of the reactor, and nobody else. */
   protected readonly home: Home &
     IReactorTime & { cut?: Failure | undefined; slow?: SlowCallbacks | undefined } = {
+    clock: this,
     seconds: () => this.seconds(),
     callLater: (delay, fn, ...args) => this.callLater(delay, fn, ...args),
     getDelayedCalls: () => this.getDelayedCalls(),
@@ -238,6 +239,7 @@ export class ReactorBase implements IReactorCore, IReactorTime, IReactorThreads,
     }
     this.#alarm ??= this.body().alarm(() => this.#pass());
     this.#alarm.set(next);
+    if (!this.#calls.holds) this.#alarm.unref?.();
   }
 
   #pass(): void {
@@ -274,6 +276,7 @@ export class ReactorBase implements IReactorCore, IReactorTime, IReactorThreads,
     this.#limits = { shutdown: shutdownTimeout, threads: threadGrace };
     this.#handlesSignals = installSignalHandlers;
     this.#state = 'starting';
+    this.#calls.takeBack();
     this.exitSignal = undefined;
     const stopped = new Deferred<void>();
     this.#stopped = stopped;
@@ -397,6 +400,7 @@ export class ReactorBase implements IReactorCore, IReactorTime, IReactorThreads,
     this.#stopped = undefined;
     this.#release = [];
     // A call that still waits is made if the process lives on, but is no reason for it to.
+    this.#calls.letGo();
     if (this.#alarm?.unref === undefined) this.#alarm?.clear();
     else this.#alarm.unref();
     stopped?.callback();

@@ -143,8 +143,6 @@ function isWithin(part: Service | undefined, whole: Service): boolean {
  * program.stopService();
  */
 export class MultiService extends Service implements Iterable<Service> {
-  /** Whose time it goes by when it stops. Default: the process's reactor. */
-  clock: IReactorTime = reactor;
   /**
    * Seconds that `stopService` waits for the parts; those that have not stopped by then are named in the log, and not
    * waited for any more. Null for any number. Default: 45.
@@ -153,6 +151,21 @@ export class MultiService extends Service implements Iterable<Service> {
   /** The parts, in order, with the names that they were added by. */
   readonly #services = new Map<Service, string | undefined>();
   readonly #byName = new Map<string, Service>();
+  #clock: IReactorTime | undefined;
+
+  /** Whose time it goes by when it stops. Default: that of its parent, of the first part that has one, or the process's. */
+  get clock(): IReactorTime {
+    return clockAbove(this) ?? clockWithin(this) ?? reactor;
+  }
+
+  set clock(clock: IReactorTime) {
+    this.#clock = clock;
+  }
+
+  /** @internal the time that was set, if one was */
+  static ownClock(service: MultiService): IReactorTime | undefined {
+    return service.#clock;
+  }
 
   /** The parts, in order. */
   [Symbol.iterator](): Iterator<Service> {
@@ -276,6 +289,24 @@ function logged(failure: Failure): void {
   log.failure('a service could not be stopped', failure);
 }
 
+/** The time that was set for a set of services, or for one that it is in. */
+function clockAbove(service: MultiService | undefined): IReactorTime | undefined {
+  for (let one = service; one !== undefined; one = one.parent) {
+    const clock = MultiService.ownClock(one);
+    if (clock !== undefined) return clock;
+  }
+  return undefined;
+}
+
+/** The time of the first part that has one of its own. */
+function clockWithin(service: MultiService): IReactorTime | undefined {
+  for (const part of service) {
+    const { clock } = part as { readonly clock?: IReactorTime };
+    if (clock !== undefined && clock !== reactor) return clock;
+  }
+  return undefined;
+}
+
 function nameOf(service: Service): string {
   const { name } = service;
   return name === undefined ? service.constructor.name : `${service.constructor.name} ${name}`;
@@ -286,8 +317,6 @@ function nameOf(service: Service): string {
  * it is not called again until the service is stopped and started. Twisted: `TimerService`.
  */
 export class TimerService<A extends unknown[] = unknown[]> extends Service {
-  /** Whose time it goes by; to be set before it is started. Default: the process's reactor. */
-  clock: IReactorTime = reactor;
   /**
    * Seconds that `stopService` waits for a call that is going on; then that is cancelled, and it has stopped. Null for any
    * number. Default: 30.
@@ -299,6 +328,7 @@ export class TimerService<A extends unknown[] = unknown[]> extends Service {
   #wanted = false;
   readonly #fn: (...args: A) => unknown;
   readonly #args: A;
+  #clock: IReactorTime | undefined;
   #loop: LoopingCall<[]> | undefined;
   /** The call that is going on, or was made last. */
   #call: Deferred<unknown> | undefined;
@@ -316,6 +346,15 @@ export class TimerService<A extends unknown[] = unknown[]> extends Service {
     this.step = checkDelay(step, 'step');
     this.#fn = fn;
     this.#args = args;
+  }
+
+  /** Whose time it goes by; to be set before it is started. Default: that of its parent, or the process's. */
+  get clock(): IReactorTime {
+    return this.#clock ?? clockAbove(this.parent) ?? reactor;
+  }
+
+  set clock(clock: IReactorTime) {
+    this.#clock = clock;
   }
 
   /** Does nothing if it runs. While a call from before it was stopped goes on, it begins when that is over. */

@@ -99,7 +99,7 @@ export class DelayedCall extends AsyncResource implements IDelayedCall {
     this.emitDestroy();
     this.#state = CANCELLED;
     this.#fn = this.#args = undefined;
-    CallQueue.cancelled(this.#queue);
+    CallQueue.cancelled(this.#queue, this);
   }
 
   /**
@@ -210,6 +210,10 @@ export class CallQueue {
   /** How many of the calls in the heap (and in `#fresh`) have been cancelled. */
   #cancelled = 0;
   #order = 0;
+  /** Calls with a lower order are let go: they are made if there is still time, and nothing waits for them. */
+  #letGoBelow = 0;
+  /** How many of those still wait. */
+  #letGo = 0;
   /** During a pass: the calls asked for meanwhile. */
   #fresh: DelayedCall[] | undefined;
   readonly #changed: () => void;
@@ -253,6 +257,27 @@ export class CallQueue {
     return this.#heap.size + (this.#fresh?.length ?? 0) - this.#cancelled;
   }
 
+  /** The calls that wait now are no reason any more to wait; those that are asked for (or put off) later are. */
+  letGo(): void {
+    this.#letGoBelow = this.#order;
+    this.#letGo = this.size;
+  }
+
+  /** All calls that wait are a reason to wait again. */
+  takeBack(): void {
+    this.#letGoBelow = this.#letGo = 0;
+  }
+
+  /** A call waits that was not let go. */
+  get holds(): boolean {
+    return this.size > this.#letGo;
+  }
+
+  /** One of those that were let go is one of them no longer. */
+  #forget(call: DelayedCall): void {
+    if (DelayedCall.order(call) < this.#letGoBelow) this.#letGo--;
+  }
+
   /** The calls that wait, in no order. */
   pending(): DelayedCall[] {
     return [...this.#heap.things(), ...(this.#fresh ?? [])].filter((call) => call.active());
@@ -273,6 +298,7 @@ export class CallQueue {
       call = this.#first()
     ) {
       this.#heap.pop();
+      this.#forget(call);
       if (this.slow === undefined) DelayedCall.run(call);
       else DelayedCall.runWatched(call, this.slow);
     }
@@ -283,9 +309,10 @@ export class CallQueue {
   }
 
   /** @internal */
-  static cancelled(queue: CallQueue): void {
+  static cancelled(queue: CallQueue, call: DelayedCall): void {
     queue.#cancelled++;
-    if (queue.size === 0) queue.#changed();
+    queue.#forget(call);
+    if (!queue.holds) queue.#changed();
     if (queue.#cancelled <= 64 || queue.#cancelled <= queue.size) return;
     queue.#cancelled = 0;
     queue.#fresh = queue.#fresh?.filter((call) => call.active());
@@ -295,7 +322,11 @@ export class CallQueue {
   /** @internal */
   static move(queue: CallQueue, call: DelayedCall, time: Seconds): void {
     const order = queue.#order++;
-    if (DelayedCall.move(call, time, order)) return;
+    const lets = queue.#letGo > 0;
+    queue.#forget(call);
+    const stays = DelayedCall.move(call, time, order);
+    if (lets) queue.#changed();
+    if (stays) return;
     // During a pass it may not be in the heap yet.
     if (queue.#heap.bringForward(call, time, order) && queue.#heap.first === call) queue.#changed();
   }
@@ -303,7 +334,7 @@ export class CallQueue {
   #insert(call: DelayedCall): void {
     DelayedCall.settle(call);
     this.#heap.push(call.getTime(), DelayedCall.order(call), call);
-    if (this.#heap.first === call) this.#changed();
+    if (this.#heap.first === call || this.#letGo > 0) this.#changed();
   }
 
   /** The call that is really due first, after the cancelled and the put-off ones on top have found their places. */

@@ -176,7 +176,7 @@ export class TLSMemoryBIOProtocol<P extends IProtocol = IProtocol>
   /** Begins the handshake, and tells the protocol that its connection is made. */
   makeConnection(transport: ITransport): void {
     // What is made for a reactor keeps that reactor's time.
-    const home = homeOn(this.#clock ?? Stream.timeOf(transport) ?? reactor);
+    const home = homeOn(this.#clock ?? transport.clock ?? reactor);
     this.#wire = new TransportWire(transport, home);
     this.#stream = new Stream(home, this.#wire, undefined, this.#side);
     this.#stream.begin(this.wrappedProtocol, this.#securing);
@@ -208,8 +208,9 @@ export class TLSMemoryBIOProtocol<P extends IProtocol = IProtocol>
 }
 
 /** What a stream needs of a reactor, from a clock alone: the connection below is known to the reactor already. */
-function homeOn(clock: Pick<IReactorTime, 'callLater'>): Home {
+function homeOn(clock: IReactorTime): Home {
   return {
+    clock,
     soon: (fn) => {
       clock.callLater(0, fn);
     },

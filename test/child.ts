@@ -4,6 +4,7 @@
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Test } from './fixture.ts';
 
@@ -26,9 +27,22 @@ export interface Child {
   readonly ended: Promise<Ended>;
 }
 
+/** How many programs a test has started. */
+const started = new WeakMap<Test, number>();
+
+/** A folder for the next program of a test: several may run at once. */
+function folderOf(t: Test): string {
+  const before = started.get(t) ?? 0;
+  started.set(t, before + 1);
+  const folder = join(before === 0 ? t.testdir({}) : t.testdirName, String(before));
+  mkdirSync(folder);
+  return folder;
+}
+
 /** Starts `program`, the text of a module. It is killed if the test ends first. */
 export function start(t: Test, program: string): Child {
-  const file = join(t.testdir({ 'program.mjs': program }), 'program.mjs');
+  const file = join(folderOf(t), 'program.mjs');
+  writeFileSync(file, program);
   const child = spawn(process.execPath, [...process.execArgv, file], {
     stdio: ['ignore', 'pipe', 'pipe'],
   });

@@ -5,7 +5,7 @@ import type { Deferred } from '../defer.ts';
 import type { Failure } from '../failure.ts';
 import type { ITLSContextFactory } from '../tls-settings.ts';
 import type { HookOwner, HookResult } from './hooks.ts';
-import type { Seconds } from './time.ts';
+import type { IReactorTime, Seconds } from './time.ts';
 
 /** What there is to say about the handshakes of a port or a connector. */
 export interface HandshakeOptions {
@@ -50,6 +50,8 @@ export interface IConsumer {
 
 /** One end of a connection, as its protocol sees it. */
 export interface ITransport extends IConsumer, IPushProducer, HookOwner {
+  /** Whose time it goes by: what protocols do in time, they do in this one. Not each transport has one. */
+  readonly clock?: IReactorTime | undefined;
   /**
    * Sends bytes, in order, without waiting. A string is sent as UTF-8. The bytes must not be changed by the caller any
    * more: they may be sent from where they are. Nothing is sent, and nothing thrown, once the connection is lost.

@@ -11,6 +11,7 @@ import type {
   IProtocol,
   IPullProducer,
   IPushProducer,
+  IReactorTime,
   ITLSTransport,
   StartTLSOptions,
   SwitchProtocolOptions,
@@ -24,6 +25,8 @@ export interface StringTransportOptions {
   readonly hostAddress?: Address;
   /** What `getPeer` returns. Default: 192.168.1.1:54321. */
   readonly peerAddress?: Address;
+  /** Whose time it goes by. Default: none; protocols then go by the process's reactor, or by what they were given. */
+  readonly clock?: IReactorTime;
   /** True to allow pausing and resuming after the connection was closed. */
   readonly lenient?: boolean;
 }
@@ -84,6 +87,10 @@ export class StringTransport implements ITLSTransport {
 
   constructor(options: StringTransportOptions = {}) {
     this.#options = options;
+  }
+
+  get clock(): IReactorTime | undefined {
+    return this.#options.clock;
   }
 
   /** Everything written since the last `clear`. */

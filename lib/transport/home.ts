@@ -19,6 +19,8 @@ export interface Home {
   soon(fn: () => void): void;
   /** For what must be done in time; a home without it sets no times. */
   readonly callLater?: IReactorTime['callLater'];
+  /** The reactor's time as a whole, for protocols. */
+  readonly clock?: IReactorTime | undefined;
   /** To be closed when the reactor stops. */
   opened(thing: Closable): void;
   closed(thing: Closable): void;

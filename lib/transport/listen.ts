@@ -110,6 +110,13 @@ export class Port implements IListeningPort, Closable, AsyncDisposable {
     this.#state = 'binding';
     this.#outcome = this.#listener = this.#address = undefined;
     this.#watched = { looked: false };
+    const { cut } = this.#home;
+    const refused = cut === undefined ? undefined : new Failure(this.#cannotListen(cut.value));
+    if (refused !== undefined && !('fd' in this.#target)) {
+      this.#outcome = refused;
+      this.#state = 'closed';
+      return;
+    }
     this.#home.opened(this);
     try {
       this.#listener = this.#open({
@@ -135,6 +142,8 @@ export class Port implements IListeningPort, Closable, AsyncDisposable {
       this.#over(this.#outcome);
       throw error;
     }
+    // A descriptor that it was given is closed with it all the same.
+    if (refused !== undefined) this.#close(refused);
     this.#closeListener();
   }
 

@@ -563,11 +563,8 @@ export class Stream implements ITLSTransport, WireEvents, Closable, Fed, HookOwn
     return this.#wire.peer;
   }
 
-  /** @internal the time of the reactor that a transport belongs to, where that is known */
-  static timeOf(transport: object): Pick<IReactorTime, 'callLater'> | undefined {
-    if (!(transport instanceof Stream)) return undefined;
-    const home = transport.#home;
-    return home.callLater === undefined ? undefined : { callLater: home.callLater };
+  get clock(): IReactorTime | undefined {
+    return this.#home.clock;
   }
 
   getTcpNoDelay(): boolean {

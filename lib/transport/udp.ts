@@ -148,6 +148,13 @@ export class Port implements IUDPTransport, Closable, DatagramEvents {
     this.#outcome = this.#socket = this.#address = this.#peer = undefined;
     this.#watched = { looked: false };
     this.#broadcast = false;
+    const { cut } = this.#home;
+    const refused = cut === undefined ? undefined : new Failure(this.#cannotListen(cut.value));
+    if (refused !== undefined && !('fd' in this.#target)) {
+      this.#outcome = refused;
+      this.#state = 'closed';
+      return;
+    }
     this.#home.opened(this);
     try {
       this.#socket = this.#io.datagram?.(this.#target, this);
@@ -157,6 +164,8 @@ export class Port implements IUDPTransport, Closable, DatagramEvents {
       this.#over(this.#outcome);
       throw error;
     }
+    // A descriptor that it was given is closed with it all the same.
+    if (refused !== undefined) this.#close(refused);
     // A body whose bind is synchronous has reported by now, and what it reported had to wait for the socket.
     this.#begin();
   }

@@ -22,7 +22,7 @@ const ABORT_TIMEOUT: Seconds = 15;
 
 /** What {@link TimeoutMixin} adds to a protocol. */
 export interface Timeout {
-  /** Whose time it goes by; to be set before `setTimeout`. Default: the process's reactor. */
+  /** Whose time it goes by; to be set before `setTimeout`. Default: that of its transport, or else of the process. */
   clock: IReactorTime;
   /** The time that may pass, in seconds; null if none is set. */
   readonly timeOut: Seconds | null;
@@ -78,12 +78,21 @@ export type TimeoutClass = abstract new (...args: any[]) => Timeout;
  */
 export function TimeoutMixin<B extends ProtocolBase>(Base: B): B & TimeoutClass {
   abstract class WithTimeout extends Base implements Timeout {
-    clock: IReactorTime = reactor;
+    #clock: IReactorTime | undefined;
     abortTimeout: Seconds | null = ABORT_TIMEOUT;
     #timeOut: Seconds | null = null;
     #call: IDelayedCall | undefined;
     #abort: IDelayedCall | undefined;
     #lost = false;
+
+    get clock(): IReactorTime {
+      // There is no transport yet before the connection is made.
+      return this.#clock ?? (this.transport as Partial<ITransport> | undefined)?.clock ?? reactor;
+    }
+
+    set clock(clock: IReactorTime) {
+      this.#clock = clock;
+    }
 
     get timeOut(): Seconds | null {
       return this.#timeOut;

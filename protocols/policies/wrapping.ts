@@ -15,6 +15,7 @@ import {
   type IProtocolFactory,
   type IPullProducer,
   type IPushProducer,
+  type IReactorTime,
   type ITCPTransport,
   type ITLSContextFactory,
   type ITLSTransport,
@@ -119,6 +120,10 @@ export class ProtocolWrapper<P extends IProtocol = IProtocol> implements IProtoc
 
   loseWriteConnection(): void {
     this.#connection.loseWriteConnection();
+  }
+
+  get clock(): IReactorTime | undefined {
+    return this.#transport?.clock;
   }
 
   get connected(): boolean {

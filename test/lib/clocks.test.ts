@@ -3,10 +3,15 @@ import { join } from 'node:path';
 import {
   clientFromString,
   ClientService,
+  coiterate,
+  ConnectionDone,
   connectProtocol,
+  cooperate,
+  CooperatorService,
   Deferred,
   deferLater,
   Factory,
+  Failure,
   HostnameEndpoint,
   type IProtocolFactory,
   LoopingCall,
@@ -16,17 +21,19 @@ import {
   Protocol,
   reactor as theReactor,
   scope,
+  Service,
   serverFromString,
   TCP4ClientEndpoint,
   TCP4ServerEndpoint,
   TimerService,
+  TLSMemoryBIOFactory,
   wrapClientTLS,
   wrapServerTLS,
 } from 'plait';
 import { scan } from 'plait/protocols/clamd';
 import { getPage } from 'plait/protocols/http';
-import { ThrottlingFactory, TimeoutFactory } from 'plait/protocols/policies';
-import { Simulation } from 'plait/testing';
+import { ThrottlingFactory, TimeoutFactory, TimeoutMixin } from 'plait/protocols/policies';
+import { Clock, Simulation, StringTransport, successResultOf } from 'plait/testing';
 import { readFileSync } from 'node:fs';
 import t, { type Test } from '../fixture.ts';
 
@@ -152,3 +159,111 @@ t.test(
     await sim.finish(all.stopService());
   },
 );
+
+t.test('FND-05: a protocol that times out has the time of its transport', async (t) => {
+  forbidGlobalTime(t);
+  const sim = new Simulation();
+  const server = sim.host('server').reactor;
+  const { reactor } = sim.host('client');
+  class Patient extends TimeoutMixin(Protocol) {
+    override connectionMade() {
+      this.setTimeout(5);
+    }
+  }
+  // Below policies, and below TLS, too.
+  server.listenTCP(7, Factory.forProtocol(Patient));
+  server.listenTCP(8, new ThrottlingFactory(Factory.forProtocol(Patient), { clock: server }));
+  for (const port of [7, 8]) {
+    const noting = new Noting();
+    await sim.finish(connectProtocol(new TCP4ClientEndpoint(reactor, 'server', port), noting));
+    const before = reactor.seconds();
+    t.equal(await sim.finish(noting.lost), 'ConnectionDone');
+    t.ok(reactor.seconds() - before < 6);
+  }
+  const clock = new Clock();
+  const transport = new StringTransport({ clock });
+  const patient = new Patient();
+  patient.makeConnection(transport);
+  t.equal(patient.clock, clock);
+  clock.advance(5);
+  t.equal(transport.disconnecting, true);
+  patient.connectionLost(new Failure(new ConnectionDone()));
+  t.same(clock.getDelayedCalls(), []);
+  t.equal(new StringTransport().clock, undefined);
+
+  const below = new StringTransport({ clock });
+  const secured = new TLSMemoryBIOFactory(
+    optionsForClientTLS('server'),
+    true,
+    Factory.forProtocol(Patient),
+  ).buildProtocol(below.getPeer());
+  secured?.makeConnection(below);
+  t.ok(clock.getDelayedCalls().length > 0, 'the time of the transport below');
+  t.equal(secured?.wrappedProtocol.clock, clock);
+  secured?.connectionLost(new Failure(new ConnectionDone()));
+  clock.advance(0);
+});
+
+t.test(
+  'FND-05: what takes turns has the time that it was given, also one that stands still',
+  (t) => {
+    forbidGlobalTime(t);
+    const clock = new Clock();
+    let pieces = 0;
+    let between = 0;
+    function* work() {
+      clock.callLater(0, () => (between = pieces));
+      while (++pieces < 2500) yield;
+    }
+    const first = coiterate(work(), { clock });
+    const task = cooperate([1, 2].values(), { clock });
+    clock.advance(0);
+    t.ok(between > 0 && between <= 1000, `others have had a turn after ${between} pieces`);
+    successResultOf(first);
+    successResultOf(task.whenDone());
+    const service = new CooperatorService({ clock });
+    service.startService();
+    const done = service.coiterate([1].values());
+    clock.advance(0);
+    successResultOf(done);
+    void service.stopService();
+    t.same(clock.getDelayedCalls(), []);
+    t.end();
+  },
+);
+
+t.test('FND-05: a set of services has the time of the sets above, or of its parts', (t) => {
+  forbidGlobalTime(t);
+  class Stuck extends Service {
+    override stopService() {
+      return new Deferred<void>();
+    }
+  }
+  const clock = new Clock();
+  const [outer, inner, alone] = [new MultiService(), new MultiService(), new MultiService()];
+  outer.clock = clock;
+  inner.setServiceParent(outer);
+  new Stuck().setServiceParent(inner);
+  const timer = new TimerService(1, () => new Deferred());
+  timer.setServiceParent(inner);
+  t.equal(timer.clock, clock);
+  outer.startService();
+  const stopped = outer.stopService();
+  clock.advance(45);
+  successResultOf(stopped);
+
+  new Stuck().setServiceParent(alone);
+  t.equal(alone.clock, theReactor);
+  const client = new ClientService(
+    { connect: () => new Deferred() },
+    Factory.forProtocol(Protocol),
+    { clock },
+  );
+  client.setServiceParent(alone);
+  alone.startService();
+  const over = alone.stopService();
+  clock.advance(45);
+  successResultOf(over);
+  t.same(clock.getDelayedCalls(), []);
+  t.end();
+});

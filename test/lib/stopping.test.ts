@@ -1,8 +1,10 @@
 /**
  * Stopping always ends: reactors, services and threads, whatever a trigger, a peer, a canceller or a thread does.
  */
+import { join } from 'node:path';
 import {
   ClientService,
+  DatagramProtocol,
   Deferred,
   deferLater,
   deferToThreadPool,
@@ -13,7 +15,9 @@ import {
   type IStreamClientEndpoint,
   type LogEvent,
   formatEvent,
+  maybeDeferred,
   MultiService,
+  NotListeningError,
   Protocol,
   react,
   Reactor,
@@ -33,7 +37,7 @@ import {
   StringTransport,
   successResultOf,
 } from 'plait/testing';
-import { start } from '../child.ts';
+import { run, start } from '../child.ts';
 import t, { type Test } from '../fixture.ts';
 
 /** What is logged at the level of warnings until the test ends, as text. */
@@ -259,6 +263,120 @@ t.test('FND-02: what connects again and again does not keep a reactor from stopp
   reactor.stop();
   await stopped;
   factory.stopTrying();
+});
+
+t.test('FND-1D: a port that is asked for when connections have been cut is refused', async (t) => {
+  const folder = t.testdir({});
+  const reactor = new Reactor();
+  const refused: unknown[] = [];
+  const note = (error: Error) => refused.push([error.name, (error.cause as Error).name]);
+  const ask = () => {
+    const ports = [
+      reactor.listenTCP(0, new Factory(), { interface: '127.0.0.1' }),
+      reactor.listenUNIX(join(folder, 'socket'), new Factory()),
+      reactor.listenUDP(0, new DatagramProtocol(), { interface: '127.0.0.1' }),
+      reactor.listenMulticast(0, new DatagramProtocol()),
+    ];
+    for (const port of ports) {
+      port.ready.addErrback((failure) => note(failure.value));
+      t.throws(() => port.getHost(), NotListeningError);
+      successResultOf(maybeDeferred(() => port.stopListening()));
+    }
+    // Nobody looks: that the reactor stops is no reason for the program to fail.
+    reactor.listenTCP(0, new Factory());
+    reactor.listenUDP(0, new DatagramProtocol());
+  };
+  reactor.addSystemEventTrigger('during', 'shutdown', ask);
+  const stopped = reactor.run({ installSignalHandlers: false });
+  reactor.stop();
+  await stopped;
+  t.same(refused, Array(4).fill(['CannotListenError', 'ConnectionLost']));
+  const port = reactor.listenTCP(0, new Factory(), { interface: '127.0.0.1' });
+  await port.ready;
+  await port.stopListening();
+});
+
+t.test('FND-1D: a port over a descriptor that is handed over too late is refused', async (t) => {
+  const { code, stdout, stderr } = await run(
+    t,
+    `
+    import { spawnSync } from 'node:child_process';
+    import { createServer } from 'node:net';
+    import { createSocket } from 'node:dgram';
+    import { once } from 'node:events';
+    import { DatagramProtocol, Factory, reactor } from 'plait';
+
+    if (process.env.SOCKETS === undefined) {
+      const server = createServer().listen(0, '127.0.0.1');
+      const socket = createSocket('udp4').bind(0, '127.0.0.1');
+      await Promise.all([once(server, 'listening'), once(socket, 'listening')]);
+      const state = Object.getOwnPropertySymbols(socket).map((key) => socket[key]).find((it) => it?.handle);
+      const { status } = spawnSync(process.execPath, [...process.execArgv, process.argv[1]], {
+        env: { ...process.env, SOCKETS: '1' },
+        stdio: [0, 1, 2, server._handle.fd, state.handle.fd],
+      });
+      process.exit(status);
+    }
+    reactor.addSystemEventTrigger('during', 'shutdown', () => {
+      for (const port of [
+        reactor.adoptStreamPort(3, 'AF_INET', new Factory()),
+        reactor.adoptDatagramPort(4, 'AF_INET', new DatagramProtocol()),
+      ])
+        port.ready.addCallbacks(() => console.log('listens'), (failure) => console.log(failure.value.cause?.name));
+    });
+    const stopped = reactor.run();
+    reactor.stop();
+    await stopped;
+    `,
+  );
+  t.equal(code, 0, stderr);
+  t.same(stdout.split('\n'), ['ConnectionLost', 'ConnectionLost', '']);
+});
+
+t.test('FND-1D: no process waits for calls from before its reactor has stopped', async (t) => {
+  const programs: Readonly<Record<string, readonly [program: string, seen: string[]]>> = {
+    'a call asked for later is made, and no more': [
+      `reactor.callLater(0.02, console.log, 'later');`,
+      ['later'],
+    ],
+    'also one behind those from before': [
+      `reactor.callLater(0.4, console.log, 'later');`,
+      ['earlier', 'later'],
+    ],
+    'one that is put off is asked for anew': [`earlier.reset(0.01);`, ['earlier']],
+    'one that is called off is not waited for': [
+      `earlier.cancel(); reactor.callLater(20, console.log, 'never').cancel();`,
+      [],
+    ],
+    'one that is made is one less': [
+      `reactor.callLater(0.4, () => { earliest.cancel(); reactor.callLater(0.01, console.log, 'later'); });`,
+      ['earlier', 'later'],
+    ],
+    'those of a second run count again': [
+      `reactor.run(); setTimeout(() => { const last = reactor.callLater(0.1, console.log, 'last'); reactor.stop(); });`,
+      [],
+    ],
+  };
+  await Promise.all(
+    Object.entries(programs).map(async ([name, [program, seen]]) => {
+      const { code, stdout, stderr } = await run(
+        t,
+        `
+        import { reactor } from 'plait';
+        const stopped = reactor.run();
+        reactor.callLater(3600, console.log, 'never');
+        const earliest = reactor.callLater(3600, console.log, 'never');
+        const earlier = reactor.callLater(0.2, console.log, 'earlier');
+        reactor.stop();
+        stopped.addCallback(() => {
+          ${program}
+        });
+        `,
+      );
+      t.equal(code, 0, stderr);
+      t.same(stdout.split('\n').slice(0, -1), seen, name);
+    }),
+  );
 });
 
 // ── Threads ──────────────────────────────────────────────────────────────────────────────────────────────────────────
