@@ -90,6 +90,9 @@ const FEW_NESTED = 8;
 const PADDING = new Array<number>(8192).fill(0);
 const nothing: (...padding: number[]) => void = () => {};
 
+// Node ends the process if the stack is too full for what leaves a scope. To compile that takes 40 KiB: so it is now.
+new AsyncResource('plait.coroutine').runInAsyncScope(nothing);
+
 function isStackLeft(depth: number): boolean {
   if (depth >= roomyAt && depth < roomyAt + FEW_NESTED) return true;
   try {
