@@ -153,10 +153,11 @@ class Sorted<T> implements QueueStore<T> {
   }
 }
 
-/** A thing that waits for room, and whether `put` has accepted it. */
-interface Put<T> {
+/** A thing that waits for room. */
+interface Offer<T> {
   readonly thing: T;
-  readonly accepted: boolean;
+  /** It was put with `put`, which has returned. */
+  readonly isAccepted: boolean;
 }
 
 /** A thing in the heap, and when it came. */
@@ -181,8 +182,8 @@ export class DeferredQueue<T> implements AsyncIterable<T> {
   #store: QueueStore<T>;
   readonly #getters: Waiters<T> = new Waiters<T>();
   /** Those who wait for room, with what they want to put. */
-  readonly #putters: Waiters<void, Put<T>> = new Waiters<void, Put<T>>();
-  /** How many of those have been accepted by `put`: there was room for all, who have only not been told yet. */
+  readonly #putters: Waiters<void, Offer<T>> = new Waiters<void, Offer<T>>();
+  /** How many of those are of `put`, which has returned: nothing may take their room, nor that of those before them. */
   #accepted = 0;
   readonly #joiners: Waiters<void> = new Waiters<void>();
   #unfinished = 0;
@@ -234,7 +235,7 @@ export class DeferredQueue<T> implements AsyncIterable<T> {
 
   /** How many wait for a thing. */
   get waiting(): number {
-    return Math.max(0, this.#getters.size - this.#store.size);
+    return Math.max(0, this.#getters.size - this.#store.size - this.#accepted);
   }
 
   /** How many things have been put, and not yet been answered by `taskDone`. */
@@ -254,10 +255,8 @@ export class DeferredQueue<T> implements AsyncIterable<T> {
     if (this.#isFull())
       throw new QueueOverflow(`cannot put: the queue is full, with ${this.size} in it`);
     // There is room for all who wait for it, who have only not been told yet: this comes after them.
-    if (this.#putters.size > 0) {
-      this.#accepted++;
-      this.#putters.wait({ thing, accepted: true }).addErrback(() => undefined);
-    } else this.#accept(thing);
+    if (this.#putters.size > 0) this.#acceptLater(thing);
+    else this.#accept(thing);
     if (this.#getters.size > 0) wake(this.#goOn);
   }
 
@@ -265,7 +264,7 @@ export class DeferredQueue<T> implements AsyncIterable<T> {
   putWait(thing: T): Deferred<void> {
     mustBeNoDeferred(thing);
     if (this.#shutDown) return fail(new QueueShutDown('cannot put: the queue has been shut down'));
-    const put = this.#putters.wait({ thing, accepted: false });
+    const put = this.#putters.wait({ thing, isAccepted: false });
     if (this.#putters.size === 1) wake(this.#goOn);
     return put;
   }
@@ -276,6 +275,14 @@ export class DeferredQueue<T> implements AsyncIterable<T> {
 
   #accept(thing: T): void {
     this.#store.add(thing);
+    this.#unfinished++;
+  }
+
+  #acceptLater(thing: T): void {
+    this.#putters
+      .wait({ thing, isAccepted: true })
+      .addErrback((failure) => void failure.trap(QueueShutDown));
+    this.#accepted++;
     this.#unfinished++;
   }
 
@@ -311,11 +318,15 @@ export class DeferredQueue<T> implements AsyncIterable<T> {
   /** Hands one thing to one who waits for it, or lets one in who waits for room; false if neither can be done. */
   readonly #goOn = (): boolean => {
     if (this.#getters.size > 0 && this.#store.size > 0) this.#handOver();
-    else if (this.#putters.size > 0 && this.#store.size < this.#size + this.#getters.size)
-      this.#letIn();
+    else if (this.#putters.size > 0 && this.#hasRoom()) this.#letIn();
     else return false;
     return true;
   };
+
+  /** One who gets may have left since something was accepted: that is let in all the same. */
+  #hasRoom(): boolean {
+    return this.#accepted > 0 || this.#store.size < this.#size + this.#getters.size;
+  }
 
   #handOver(): void {
     const getter = this.#getters.shift();
@@ -333,9 +344,13 @@ export class DeferredQueue<T> implements AsyncIterable<T> {
   #letIn(): void {
     const putter = this.#putters.shift();
     if (putter === undefined) return;
-    if (putter.carried.accepted) this.#accepted--;
+    const { thing, isAccepted } = putter.carried;
+    if (isAccepted) {
+      this.#accepted--;
+      this.#unfinished--;
+    }
     try {
-      this.#accept(putter.carried.thing);
+      this.#accept(thing);
     } catch (error) {
       putter.deferred.errback(new Failure(error));
       return;
@@ -373,32 +388,17 @@ export class DeferredQueue<T> implements AsyncIterable<T> {
     const isFirst = !this.#shutDown;
     this.#shutDown = true;
     if (options.immediate === true) {
-      this.#unfinished -= this.#store.size;
+      this.#unfinished -= this.#store.size + this.#accepted;
+      this.#accepted = 0;
       this.#store = new Fifo<T>();
       if (this.#unfinished === 0) this.#joiners.fireAll(undefined);
     } else if (isFirst) {
       // Those for whom there is something, or room, and who have only not been told yet.
       while (this.#goOn());
-      // Who waited for what was put may have been cancelled since: it was accepted, and can still be taken.
-      this.#keepAccepted();
     }
-    this.#accepted = 0;
     const reason = new Failure(new QueueShutDown('the queue was shut down while waiting for it'));
     this.#putters.fireAll(reason);
     this.#getters.fireAll(reason);
-  }
-
-  #keepAccepted(): void {
-    if (this.#accepted === 0) return;
-    const reason = new Failure(new QueueShutDown('the queue was shut down while waiting for it'));
-    for (let put = this.#putters.shift(); put !== undefined; put = this.#putters.shift()) {
-      try {
-        if (!put.carried.accepted) throw reason.value;
-        this.#accept(put.carried.thing);
-      } catch (error) {
-        put.deferred.errback(new Failure(error));
-      }
-    }
   }
 
   /** Takes things one by one; ends when the queue has been shut down and is empty. */
