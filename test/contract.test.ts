@@ -1,6 +1,7 @@
 /**
  * The contract of transports, over every body and kind of wire.
  */
+import { inCampaign } from './campaign.ts';
 import * as chance from './contract/chance.ts';
 import * as closing from './contract/closing.ts';
 import * as connecting from './contract/connecting.ts';
@@ -21,6 +22,11 @@ const only = process.env['PLAIT_KINDS']?.split(',');
 
 for (const kind of [...KINDS, TLS]) {
   if (only?.includes(kind.name) === false) continue;
+  // A campaign plays the random rule for longer; the others are the same each time.
+  if (inCampaign) {
+    chance.contract(t, kind);
+    continue;
+  }
   const births = kind.unborn === true ? [] : [listening, connecting, securing];
   for (const { contract } of [connection, closing, producing, states, switching, chance, ...births])
     contract(t, kind);

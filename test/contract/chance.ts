@@ -2,6 +2,7 @@
  * Whatever the two ends of a connection do, and in whatever order: what must hold all the same.
  */
 import fc from 'fast-check';
+import { howMany } from '../campaign.ts';
 import type { Test } from '../fixture.ts';
 import { type ConnectionStage, onBothSides } from './connection.ts';
 import type { Kind, Peer, World } from './kinds.ts';
@@ -158,35 +159,53 @@ class Play {
   }
 }
 
-rules.state('whatever both ends do, hooks keep their places, and bytes theirs', async (stage) => {
-  const { t, world } = stage;
-  const orderly =
-    /^made(,data|,writeLost)*(,readLost(,writeLost)?)?,lost Connection(Done|Lost|Aborted)$/;
-  const shown = fc.asyncProperty(steps, fc.boolean(), async (script, halfCloses) => {
-    const protocol = halfCloses ? new HalfCloser() : new Recorder();
-    const peer = await stage.join(protocol);
-    const play = new Play(world, protocol, peer);
-    for (const step of script) await play.step(step);
-    await play.finish();
+const ORDERLY =
+  /^made(,data|,writeLost)*(,readLost(,writeLost)?)?,lost Connection(Done|Lost|Aborted)$/;
 
-    const events = protocol.events.join();
-    if (!orderly.test(events) || events.split('writeLost').length > 2)
-      throw new Error(`the hooks were called in this order: ${events}`);
-    if (!play.said.begin(protocol.bytes())) throw new Error('other bytes were delivered than said');
-    if (!play.written.begin(peer.bytes())) throw new Error('other bytes were sent than written');
-    const done = script.map(([what]) => what);
-    const violent = (['abort', 'peer closes', 'peer resets'] as const).some((w) =>
-      done.includes(w),
-    );
-    // A protocol that cannot live on after the end of the peer loses what has not gone out by then, as with Twisted.
-    if (violent || play.spokeInVain || (!halfCloses && done.includes('peer ends'))) return;
-    if (!play.written.are(peer.bytes())) throw new Error('not all that was written was sent');
-    if (!events.endsWith('ConnectionDone')) throw new Error(`it was ${events}`);
-  });
+/** Plays one conversation, and looks at what must hold of each. */
+async function converse(stage: ConnectionStage, script: Step[], halfCloses: boolean) {
+  const protocol = halfCloses ? new HalfCloser() : new Recorder();
+  const peer = await stage.join(protocol);
+  const play = new Play(stage.world, protocol, peer);
+  for (const step of script) await play.step(step);
+  await play.finish();
+
+  const events = protocol.events.join();
+  if (!ORDERLY.test(events) || events.split('writeLost').length > 2)
+    throw new Error(`the hooks were called in this order: ${events}`);
+  if (!play.said.begin(protocol.bytes())) throw new Error('other bytes were delivered than said');
+  if (!play.written.begin(peer.bytes())) throw new Error('other bytes were sent than written');
+  const done = script.map(([what]) => what);
+  const violent = (['abort', 'peer closes', 'peer resets'] as const).some((w) => done.includes(w));
+  // A protocol that cannot live on after the end of the peer loses what has not gone out by then, as with Twisted.
+  if (violent || play.spokeInVain || (!halfCloses && done.includes('peer ends'))) return;
+  if (!play.written.are(peer.bytes())) throw new Error('not all that was written was sent');
+  if (!events.endsWith('ConnectionDone')) throw new Error(`it was ${events}`);
+}
+
+/** Conversations that once went wrong: a close, and a peer that is paused and goes on talking. */
+const FOUND: readonly Step[][] = [
+  [['write', 1], ['lose'], ['say', 1], ['peer pauses']],
+  [['peer pauses'], ['write', 1], ['lose'], ['say', 1]],
+  [['peer pauses'], ['write', 1], ['lose'], ['turns'], ['say', 1], ['turns']],
+  [['peer pauses'], ['say', 1], ['write', 30_000], ['lose'], ['turns'], ['peer resumes']],
+];
+
+rules.state('FND-1F: a close costs a paused peer nothing that it was sent', async (stage) => {
+  for (const script of FOUND)
+    for (const halfCloses of [false, true]) await converse(stage, script, halfCloses);
+  stage.t.pass('in every conversation that once went wrong');
+});
+
+rules.state('whatever both ends do, hooks keep their places, and bytes theirs', async (stage) => {
+  const { t } = stage;
+  const shown = fc.asyncProperty(steps, fc.boolean(), (script, halfCloses) =>
+    converse(stage, script, halfCloses),
+  );
   // A longer run, and one again: `npm run contract -- --runs 1000 --kind unix --seed 1 --path 3:1`.
-  const { PLAIT_RUNS = '60', PLAIT_SEED: seed, PLAIT_PATH: path } = process.env;
+  const { PLAIT_SEED: seed, PLAIT_PATH: path } = process.env;
   await fc.assert(shown, {
-    numRuns: Number(PLAIT_RUNS),
+    numRuns: howMany(60, 400),
     endOnFailure: false,
     ...(seed === undefined ? {} : { seed: Number(seed) }),
     ...(path === undefined ? {} : { path }),
