@@ -10,6 +10,7 @@ import { Deferred } from './defer.ts';
 import { CancelledError, ConnectionDone } from './errors.ts';
 import { Failure } from './failure.ts';
 import { noteFunction } from './frames.ts';
+import { neededNow } from './hooks.ts';
 import type { Address } from './address.ts';
 import type {
   IDelayedCall,
@@ -468,7 +469,10 @@ export class ClientService<P extends IProtocol = IProtocol> extends Service {
   /** A policy that fails must not be the end of the service. */
   #delay(attempts: number): Seconds {
     try {
-      return checkDelay(this.#retryPolicy(attempts), 'what the retry policy returned');
+      return checkDelay(
+        neededNow(this.#retryPolicy(attempts), 'the retry policy'),
+        'what the retry policy returned',
+      );
     } catch (error) {
       log.failure('the retry policy failed; trying again in a minute', new Failure(error));
       return 60;

@@ -14,6 +14,7 @@ import {
   type PlaitError,
 } from './errors.ts';
 import { Failure } from './failure.ts';
+import { neededNow } from './hooks.ts';
 import type { IDelayedCall, IReactorTime, Seconds } from './interfaces.ts';
 import { Logger } from './log.ts';
 import { fail, succeed } from './maybe.ts';
@@ -272,7 +273,7 @@ export class Cooperator {
   #begin(): () => boolean {
     const guarded = <R>(fn: () => R, otherwise: R): R => {
       try {
-        return fn();
+        return neededNow(fn(), 'a termination predicate');
       } catch (error) {
         log.failure('a termination predicate failed', new Failure(error));
         return otherwise;

@@ -7,6 +7,7 @@ import { isDetached } from './bytes.ts';
 import { Deferred } from './defer.ts';
 import { ConsumerStopped } from './errors.ts';
 import { Failure } from './failure.ts';
+import { neededNow } from './hooks.ts';
 import type { IConsumer, IPullProducer } from './interfaces.ts';
 import { Logger } from './log.ts';
 import { WITHOUT_WAITING } from './regular-file.ts';
@@ -142,7 +143,8 @@ export class FileSender implements IPullProducer {
     }
     try {
       let bytes = asBytes(piece);
-      if (this.#transform !== undefined) bytes = asBytes(this.#transform(bytes));
+      if (this.#transform !== undefined)
+        bytes = asBytes(neededNow(this.#transform(bytes), 'transform'));
       // An empty piece would never be drained.
       if (bytes.length === 0) {
         const pieces = this.#pieces;

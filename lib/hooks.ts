@@ -58,6 +58,27 @@ export function hookFailed(owner: HookOwner | undefined, hook: string, failure: 
   if (typeof owner?.abortConnection === 'function') owner.abortConnection();
 }
 
+/**
+ * `value`, which a function has returned that cannot be waited for: TypeError if it is a promise, whose rejection nobody
+ * would hear of, or a generator.
+ *
+ * @param what the function, for the error
+ */
+export function neededNow<T>(value: T, what: string): T {
+  if (typeof value === 'object' && value !== null && isPending(value))
+    throw new TypeError(`${what} returned a promise or a generator: it cannot be waited for`);
+  return value;
+}
+
+/** True for a promise, whose failure is then nobody else's to hear of, and for a generator. */
+export function isPending(value: object): boolean {
+  if (isThenable(value)) {
+    value.then(undefined, () => {});
+    return true;
+  }
+  return isCoroutine(value);
+}
+
 /** An owner that only logs, for hooks that have no connection. */
 export function loggedBy(logger: Logger): HookOwner {
   return {

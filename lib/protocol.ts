@@ -4,9 +4,7 @@
  */
 import type { Address } from './address.ts';
 import type { Failure } from './failure.ts';
-import { isThenable } from './chain.ts';
-import { isCoroutine } from './coroutine.ts';
-import { watchHook } from './hooks.ts';
+import { isPending, watchHook } from './hooks.ts';
 import type {
   HookResult,
   IBufferingProtocol,
@@ -110,15 +108,6 @@ export function buildFrom<P extends IProtocol>(
   throw new TypeError(
     `${factory.constructor.name}.buildProtocol returned ${what}, which is no protocol: it cannot be waited for`,
   );
-}
-
-/** True for a promise, whose failure is then nobody else's to hear of, and for a generator. */
-function isPending(built: object): boolean {
-  if (isThenable(built)) {
-    built.then(undefined, () => {});
-    return true;
-  }
-  return isCoroutine(built);
 }
 
 /** True if `protocol` wants to know when another one takes over its connection. */

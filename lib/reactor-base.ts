@@ -3,7 +3,7 @@
  * signals. Twisted: `ReactorBase` of `twisted.internet.base`.
  */
 import { constants } from 'node:os';
-import { EventEmitter } from 'eventemitter3';
+import type { EventEmitter } from 'eventemitter3';
 import { Deferred, getDebugging, setDebugging } from './defer.ts';
 import {
   ConnectionLost,
@@ -30,7 +30,9 @@ import type {
 import type { Alarm, IO } from './io/io.ts';
 import { NodeIO } from './io/node.ts';
 import { type Inspection, inspection } from './inspect.ts';
+import type { HookResult } from './interfaces.ts';
 import { Logger } from './log.ts';
+import { ObservedEvents } from './observed-events.ts';
 import { pendingDeferreds } from './pending.ts';
 import { MOST_NAMED, Shutdown } from './shutdown.ts';
 import { Signals } from './signals.ts';
@@ -54,15 +56,15 @@ const logging = loggedBy(log);
 
 /** What can be observed on `reactor.events`. Nothing in plait depends on anybody listening. */
 export interface ReactorEvents {
-  startup: () => void;
-  shutdown: () => void;
-  listening: (port: IListeningPort) => void;
-  connected: (transport: ITransport) => void;
-  disconnected: (transport: ITransport) => void;
+  startup: () => HookResult;
+  shutdown: () => HookResult;
+  listening: (port: IListeningPort) => HookResult;
+  connected: (transport: ITransport) => HookResult;
+  disconnected: (transport: ITransport) => HookResult;
   /** While the reactor runs: a failure in a Deferred that nobody has handled, when it is reported. */
-  unhandledFailure: (unhandled: UnhandledFailure) => void;
+  unhandledFailure: (unhandled: UnhandledFailure) => HookResult;
   /** In debug mode: a function that the reactor called has taken long. */
-  slowCallback: (slow: SlowCallback) => void;
+  slowCallback: (slow: SlowCallback) => HookResult;
 }
 
 /** Seconds that the triggers before a shutdown have, and then that threads have, by default. */
@@ -81,7 +83,10 @@ type State = 'stopped' | 'starting' | 'running' | 'stopping';
 /** A reactor without its connections. */
 export class ReactorBase implements IReactorCore, IReactorTime, IReactorThreads, IReactorSignals {
   /** Happenings, for whoever likes to know. */
-  readonly events: EventEmitter<ReactorEvents> = new EventEmitter<ReactorEvents>();
+  readonly events: EventEmitter<ReactorEvents> = new ObservedEvents<ReactorEvents>(
+    'a listener of reactor.events',
+    log,
+  );
   /** The signal that stopped it, if one did. */
   exitSignal: string | undefined;
   #io: IO | undefined;

@@ -6,6 +6,7 @@
  */
 import { showAwaits } from './awaited.ts';
 import type { Failure } from './failure.ts';
+import type { HookResult } from './interfaces.ts';
 import { Logger } from './log.ts';
 
 const log = new Logger('plait.defer');
@@ -114,7 +115,7 @@ export function reportUnhandledFailures(): void {
 }
 
 /** What is done with an unhandled failure. */
-export type UnhandledFailureHook = (unhandled: UnhandledFailure) => void;
+export type UnhandledFailureHook = (unhandled: UnhandledFailure) => HookResult;
 
 const logIt: UnhandledFailureHook = ({ failure, history }) => {
   // The history has lines of its own, which a field would lose.
@@ -130,15 +131,13 @@ export function setUnhandledFailureHook(next?: UnhandledFailureHook): UnhandledF
   return previous;
 }
 
-const observers = new Set<(unhandled: UnhandledFailure) => void>();
+const observers = new Set<UnhandledFailureHook>();
 
 /**
  * Tells `observer` of each failure that is reported, besides what the hook does with it, until the function returned is
  * called. What it throws is logged.
  */
-export function observeUnhandledFailures(
-  observer: (unhandled: UnhandledFailure) => void,
-): () => void {
+export function observeUnhandledFailures(observer: UnhandledFailureHook): () => void {
   observers.add(observer);
   return () => {
     observers.delete(observer);
@@ -148,9 +147,15 @@ export function observeUnhandledFailures(
 function report(note: UnhandledFailure): void {
   for (const tell of [hook, ...observers]) {
     try {
-      tell(note);
+      const outcome = tell(note);
+      // It may be an async function.
+      if (outcome instanceof Promise) outcome.catch(observerFailed);
     } catch (error) {
-      log.error('what is told of unhandled failures failed: {error}', { error });
+      observerFailed(error);
     }
   }
+}
+
+function observerFailed(error: unknown): void {
+  log.error('what is told of unhandled failures failed: {error}', { error });
 }

@@ -63,6 +63,7 @@ export const FLOORS: readonly (readonly string[])[] = [
     'host-identity',
     'inline',
     'locks',
+    'observed-events',
     'process-protocol',
     'protocol',
     'queues',

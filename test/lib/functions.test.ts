@@ -1,25 +1,32 @@
 /** A function is a function: plain, `async`, generator, or one that returns a Deferred or a promise, wherever it is called. */
+import { Readable } from 'node:stream';
 import {
   buildFrom,
   CancelledError,
   ClientFactory,
+  Cooperator,
   Deferred,
   DeferredLock,
   deferLater,
   Factory,
+  FileSender,
   fail,
   formatEvent,
   globalLogPublisher,
   type HookResult,
+  type IPullProducer,
   IPv4Address,
   type LogEvent,
   LoopingCall,
   maybeDeferred,
+  observeUnhandledFailures,
   Protocol,
   ProcessProtocol,
   Reactor,
   react,
+  reportUnhandledFailures,
   scope,
+  setUnhandledFailureHook,
   succeed,
   TCP4ServerEndpoint,
   TimerService,
@@ -359,5 +366,77 @@ t.test(
     t.equal(cancelled, 1, 'where nothing was stopped, it is a failure like any other');
     t.equal(flushLoggedErrors(CancelledError).length, 1);
     process.exitCode = 0;
+  },
+);
+
+t.test('FND-07: a listener of reactor.events may be of any kind, and fails alone', async (t) => {
+  const reactor = new Reactor();
+  let called = 0;
+  const { events } = reactor;
+  for (const [kind, make] of Object.entries(KINDS)) {
+    const listener: () => undefined = make(() => {
+      called++;
+      throw new RangeError(kind);
+    }) as never;
+    events.on('startup', listener);
+    events.addListener('startup', listener).removeListener('startup', listener);
+    events.once('startup', listener);
+  }
+  const gone = (): void => void t.fail('it was taken away');
+  events.once('startup', gone).off('startup', gone);
+  const stopped = reactor.run();
+  reactor.stop();
+  await stopped;
+  await settle();
+  t.equal(called, 5);
+  t.equal(flushLoggedErrors(RangeError).length, 5);
+  t.throws(() => events.on('startup', 5 as never), TypeError);
+  events.off('startup');
+  t.equal(events.listenerCount('startup'), 0);
+});
+
+t.test('FND-07: what is told of unhandled failures may be an async function', async (t) => {
+  const later = async (): Promise<void> => {
+    await Promise.resolve();
+    throw new RangeError('cannot tell');
+  };
+  const previous = setUnhandledFailureHook(later);
+  const stop = observeUnhandledFailures(later);
+  fail(new TypeError('nobody cares'));
+  reportUnhandledFailures();
+  setUnhandledFailureHook(previous);
+  stop();
+  await settle();
+  t.equal(flushLoggedErrors().length, 2);
+});
+
+t.test(
+  'FND-07: where the value is needed at once, a promise is an error, and its rejection is for nobody',
+  async (t) => {
+    const broken = async (): Promise<never> => {
+      await Promise.resolve();
+      throw new RangeError('later');
+    };
+    const transport = new StringTransport();
+    const sent = new FileSender().beginFileTransfer(
+      Readable.from([Buffer.from('x')]),
+      transport,
+      broken as never,
+    );
+    (transport.producer as IPullProducer).resumeProducing();
+    await t.rejects(sent.asPromise(), {
+      name: 'TypeError',
+      message: /^transform returned a promise/,
+    });
+    const clock = new Clock();
+    const cooperator = new Cooperator({
+      scheduler: (turn) => clock.callLater(0, turn),
+      terminationPredicateFactory: () => broken as never,
+    });
+    const work = cooperator.coiterate([1, 2].values());
+    clock.pump([0, 0, 0, 0]);
+    await work;
+    t.ok(flushLoggedErrors(TypeError).length > 0);
+    await settle();
   },
 );
