@@ -99,15 +99,14 @@ export function finishWithHook(
   clock: Partial<Pick<IReactorTime, 'callLater'>>,
   over: (failure?: Failure) => void,
 ): void {
-  let timer: IDelayedCall | undefined;
-  let isOver = false;
+  const state: { timer?: IDelayedCall | undefined; over: boolean } = { over: false };
   const end = (failure?: Failure): void => {
-    if (isOver) {
+    if (state.over) {
       if (failure !== undefined) log.failure(`${hook} failed`, failure);
       return;
     }
-    isOver = true;
-    if (timer?.active() === true) timer.cancel();
+    state.over = true;
+    if (state.timer?.active() === true) state.timer.cancel();
     over(failure);
   };
   succeed()
@@ -116,8 +115,8 @@ export function finishWithHook(
       () => end(),
       (failure) => end(failure),
     );
-  if (isOver) return;
-  timer = clock.callLater?.(GRACE, () => {
+  if (state.over) return;
+  state.timer = clock.callLater?.(GRACE, () => {
     log.warn('{hook} was not over in {grace} seconds, and is not waited for any more', {
       hook,
       grace: GRACE,

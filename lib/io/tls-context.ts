@@ -46,7 +46,7 @@ function create(context: TLSContextOptions, use: Use): SecureContext {
   // Renegotiation costs a server more than its client, and only old servers need it.
   let secureOptions = use === 'client that renegotiates' ? 0 : constants.SSL_OP_NO_RENEGOTIATION;
   if (use === 'server without tickets') secureOptions |= constants.SSL_OP_NO_TICKET;
-  const { ca, crl, minVersion = 'TLSv1.2', renegotiations: _, ...others } = context;
+  const { ca, crl, minVersion = 'TLSv1.2', ...others } = context;
   try {
     // The engine takes roots that are no certificates for none at all.
     for (const each of ca ?? []) new Reader(each).toString();

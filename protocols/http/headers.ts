@@ -105,7 +105,7 @@ export class Headers implements Iterable<[name: string, value: string]> {
 }
 
 function* pairsOf(init: HeadersInit): Generator<readonly [string, string]> {
-  if (typeof init !== 'object' || init === null)
+  if (typeof init !== 'object' || (init as unknown) === null)
     throw new TypeError(`headers are an object or pairs, not ${typeof init}`);
   if (Symbol.iterator in init) {
     yield* init as Iterable<readonly [string, string]>;

@@ -273,6 +273,9 @@ function ports(reactor: Reactor, stop: () => unknown): Map<string, IListeningPor
   ]);
 }
 
+/** A port as it shows itself: the interface promises no text. */
+const shown = (port: unknown): string => String(port);
+
 t.test('FND-12: who stops a port is told what its last hook fails with', async (t) => {
   for (const [way, stop] of FAILURES) {
     for (const reactor of [new Reactor(), new MemoryReactorClock()]) {
@@ -282,7 +285,7 @@ t.test('FND-12: who stops a port is told what its last hook fails with', async (
         if (reactor instanceof MemoryReactorClock) reactor.flush();
         for (const stopped of stops)
           await t.rejects(stopped.asPromise(), { message: 'not stopped' }, `${kind}, ${way}`);
-        t.match(String(port), /closed/);
+        t.match(shown(port), /closed/);
         await port.stopListening();
         t.same(reactor.getDelayedCalls(), []);
       }
@@ -322,16 +325,16 @@ t.test('FND-12: what nobody waits for is logged', async (t) => {
   reactor.flush();
   successResultOf(stopped);
   t.equal(flushLoggedErrors(RangeError).length, 2, 'the reactor has stopped');
-  for (const port of opened.values()) t.match(String(port), /closed/);
+  for (const port of opened.values()) t.match(shown(port), /closed/);
 
   const failing = new MemoryReactorClock();
   const started = new Stubborn(stop);
-  started.startFactory = () => Promise.reject(new TypeError('not started')) as never;
+  started.startFactory = () => Promise.reject(new TypeError('not started'));
   const port = failing.listenTCP(0, started);
   failing.flush();
   await new Promise((resolve) => setImmediate(resolve));
   failing.flush();
-  t.match(String(port), /closed/);
+  t.match(shown(port), /closed/);
   t.equal(flushLoggedErrors(RangeError, TypeError).length, 2, 'it has ended by itself');
 
   const transport = new FakeDatagramTransport();

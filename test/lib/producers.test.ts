@@ -300,7 +300,9 @@ t.test('a file is closed when the consumer cannot take it', async (t) => {
   t.equal(flushLoggedErrors(RangeError).length, 1, 'what closing fails with is logged');
 
   const throwing: IConsumer = {
-    registerProducer: (producer: Producer) => producer.resumeProducing(),
+    registerProducer: (producer: Producer) => {
+      void producer.resumeProducing();
+    },
     unregisterProducer() {},
     write: () => {
       throw new RangeError('full');

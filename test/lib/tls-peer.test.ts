@@ -49,9 +49,20 @@ async function meet(both: Partial<TLSSettings>, script: Script<Recorder> = {}): 
   return [client, server].map(({ reason }) => reason?.value as Error);
 }
 
+/** A method of TLS sockets that the test replaces, and that is put back when it ends. */
+function putBack<N extends 'getPeerCertificate' | 'getPeerX509Certificate'>(
+  t: Test,
+  name: N,
+): TLSSocket[N] {
+  const native = Reflect.get(TLSSocket.prototype, name) as TLSSocket[N];
+  t.teardown(() => {
+    TLSSocket.prototype[name] = native;
+  });
+  return native;
+}
+
 t.test('FND-17: both sides read the whole chain, each time, and leak none of it', async (t) => {
-  const native = TLSSocket.prototype.getPeerX509Certificate;
-  t.teardown(() => (TLSSocket.prototype.getPeerX509Certificate = native));
+  putBack(t, 'getPeerX509Certificate');
   TLSSocket.prototype.getPeerX509Certificate = () => {
     throw new Error('it leaks, and takes the chain apart');
   };
@@ -77,8 +88,7 @@ t.test('FND-17: both sides read the whole chain, each time, and leak none of it'
 });
 
 t.test('a certificate that Node cannot read refuses the other side', async (t) => {
-  const native = TLSSocket.prototype.getPeerCertificate;
-  t.teardown(() => (TLSSocket.prototype.getPeerCertificate = native));
+  const native = putBack(t, 'getPeerCertificate');
   const unreadable = new Error('no such curve');
   // On a client the engine itself reads it first.
   TLSSocket.prototype.getPeerCertificate = function (this: TLSSocket, detailed?: boolean) {
@@ -168,8 +178,7 @@ t.test('FND-57: no more renegotiations than allowed', async (t) => {
 });
 
 t.test('FND-57: a server that becomes another by a renegotiation is refused', async (t) => {
-  const native = TLSSocket.prototype.getPeerCertificate;
-  t.teardown(() => (TLSSocket.prototype.getPeerCertificate = native));
+  const native = putBack(t, 'getPeerCertificate');
   const { raw } = new X509Certificate(pem('deep.pem'));
   // A server of Node's cannot change its certificate.
   TLSSocket.prototype.getPeerCertificate = function (this: TLSSocket, detailed?: boolean) {
