@@ -12,6 +12,7 @@ import {
   ProcessDone,
 } from './errors.ts';
 import { Failure } from './failure.ts';
+import { Fifo } from './fifo.ts';
 import { watchHook } from './hooks.ts';
 import type {
   IProcessTransport,
@@ -136,7 +137,7 @@ class Conversation<P extends IProtocol> extends ProcessProtocol {
   /** The one that has taken over, or the first. */
   #current: IProtocol;
   /** What waits for the protocol that has taken over. */
-  #waiting: Buffer[] | undefined;
+  #waiting: { readonly data: Fifo<Buffer> } | undefined;
   /** What the protocol has thrown over data. */
   #failure: Failure | undefined;
   readonly connected: Deferred<P>;
@@ -182,7 +183,8 @@ class Conversation<P extends IProtocol> extends ProcessProtocol {
       throw new ConnectionLost('cannot switch the protocol: the connection is lost');
     const before: IProtocol = this.#current;
     const rest = unread ?? (isBufferingProtocol(before) ? before.takeUnread() : []);
-    this.#waiting = [Buffer.from(rest), ...(this.#waiting ?? [])];
+    const waiting = (this.#waiting = { data: this.#waiting?.data ?? new Fifo<Buffer>() });
+    if (rest.length > 0) waiting.data.putBack(Buffer.from(rest));
     takeOver(before, next, connection, (protocol) => (this.#current = protocol));
     connection.resumed = () => process.nextTick(() => this.#handOver());
     connection.resumed();
@@ -193,16 +195,15 @@ class Conversation<P extends IProtocol> extends ProcessProtocol {
     const waiting = this.#waiting;
     while (waiting !== undefined && this.#waiting === waiting) {
       if (this.#connection?.paused === true) return;
-      const piece = waiting.shift();
-      if (piece === undefined) this.#waiting = undefined;
-      else if (piece.length > 0) this.outReceived(piece, true);
+      if (waiting.data.size === 0) this.#waiting = undefined;
+      else this.outReceived(waiting.data.take(), true);
     }
   }
 
   override outReceived(data: Buffer, waited = false): void {
     if (this.#connection?.disconnecting === true) return;
     if (!waited && this.#waiting !== undefined) {
-      this.#waiting.push(data);
+      this.#waiting.data.add(data);
       return;
     }
     try {

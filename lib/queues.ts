@@ -6,6 +6,7 @@
 import { Deferred } from './defer.ts';
 import { QueueOverflow, QueueShutDown, QueueUnderflow } from './errors.ts';
 import { Failure } from './failure.ts';
+import { Fifo } from './fifo.ts';
 import { fail, succeed } from './maybe.ts';
 import { wake, Waiters } from './waiters.ts';
 
@@ -23,33 +24,6 @@ export interface QueueStore<T> {
   add(thing: T): void;
   /** The next thing; called only while there is one. */
   take(): T;
-}
-
-/** First in, first out. */
-class Fifo<T> implements QueueStore<T> {
-  #things: (T | undefined)[] = [];
-  #taken = 0;
-
-  get size(): number {
-    return this.#things.length - this.#taken;
-  }
-
-  add(thing: T): void {
-    this.#things.push(thing);
-  }
-
-  take(): T {
-    const thing = this.#things[this.#taken] as T;
-    this.#things[this.#taken++] = undefined;
-    if (this.#taken === this.#things.length) {
-      this.#things.length = this.#taken = 0;
-    } else if (this.#taken > 32 && this.#taken * 2 > this.#things.length) {
-      // What was taken is cut off once it is half of all, so that each thing is moved once at most.
-      this.#things = this.#things.slice(this.#taken);
-      this.#taken = 0;
-    }
-    return thing;
-  }
 }
 
 /** Last in, first out. */

@@ -7,6 +7,7 @@
  */
 import { writeSync } from 'node:fs';
 import { Duplex, type Writable } from 'node:stream';
+import { Fifo } from './fifo.ts';
 
 /** How many bytes may wait for a pipe that is full. */
 const MOST_HELD = 2 ** 20;
@@ -57,18 +58,18 @@ function isPipe(stream: NodeJS.WriteStream): boolean {
 }
 
 const pipe = new (class Pipe {
-  #held: Buffer[] = [];
+  readonly #held = new Fifo<Buffer>();
   #size = 0;
   #dropped = 0;
   #timer: NodeJS.Timeout | undefined;
   #hears = false;
 
   write(text: string): void {
-    if (this.#held.length > 0 && this.#size + text.length > MOST_HELD) {
+    if (this.#held.size > 0 && this.#size + text.length > MOST_HELD) {
       this.#dropped++;
     } else {
       const bytes = Buffer.from(text);
-      this.#held.push(bytes);
+      this.#held.add(bytes);
       this.#size += bytes.length;
     }
     this.#drain();
@@ -78,7 +79,7 @@ const pipe = new (class Pipe {
   #drain(): void {
     // What the program writes itself comes first if it came first.
     if (process.stderr.writableLength === 0) this.#put();
-    if (this.#held.length === 0) {
+    if (this.#held.size === 0) {
       this.#rest();
       return;
     }
@@ -105,16 +106,16 @@ const pipe = new (class Pipe {
   #put(): boolean {
     let took = false;
     try {
-      for (let [first] = this.#held; first !== undefined; [first] = this.#held) {
+      for (let { first } = this.#held; first !== undefined; { first } = this.#held) {
         const written = writeSync(2, first);
         took = true;
         this.#size -= written;
-        if (written < first.length) this.#held[0] = first.subarray(written);
-        else this.#held.shift();
+        this.#held.take();
+        if (written < first.length) this.#held.putBack(first.subarray(written));
       }
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code === 'EAGAIN') return took;
-      this.#held = [];
+      this.#held.clear();
       this.#size = 0;
       this.#dropped = 0;
     }
@@ -125,7 +126,7 @@ const pipe = new (class Pipe {
   readonly #exits = (): void => {
     const clock = new Int32Array(new SharedArrayBuffer(4));
     let until = Date.now() + EXIT_PATIENCE_MS;
-    while (this.#held.length > 0 && Date.now() < until) {
+    while (this.#held.size > 0 && Date.now() < until) {
       if (this.#put()) until = Date.now() + EXIT_PATIENCE_MS;
       else Atomics.wait(clock, 0, 0, 5);
     }

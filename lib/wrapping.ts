@@ -3,10 +3,11 @@
  * that a protocol may have besides those of IProtocol are listed here, and nowhere else.
  */
 import { inspect } from 'node:util';
-import type { Failure } from './failure.ts';
-import { watchHook } from './hooks.ts';
+import { Failure } from './failure.ts';
+import { hookFailed, watchHook } from './hooks.ts';
 import type { HookResult, IProtocol, IProtocolStandIn, ITransport } from './interfaces.ts';
 import { isReplaceableProtocol } from './protocol.ts';
+import { wake } from './waiters.ts';
 
 /**
  * The hooks that a protocol has or has not, which a transport asks for. Those in one group mean something only together.
@@ -84,7 +85,28 @@ export function takeOver(
   if (isReplaceableProtocol(before))
     watchHook(before.protocolReplaced(), 'protocolReplaced', transport);
   set(next);
-  watchHook(next.makeConnection(transport), 'makeConnection', transport);
+  makeInTurn(transport, () => next.makeConnection(transport));
+}
+
+/**
+ * Calls `make`, which makes a protocol a connection, at once and throws what it throws. Where very many protocols hand over
+ * inside one another, each while it is made a connection, it is called before the outermost has handed over, and the
+ * transport hears of what it throws.
+ */
+export function makeInTurn(transport: ITransport, make: () => HookResult): void {
+  let isLater = false;
+  let thrown: { readonly error: unknown } | undefined;
+  wake(() => {
+    try {
+      watchHook(make(), 'makeConnection', transport);
+    } catch (error) {
+      if (isLater) hookFailed(transport, 'makeConnection', new Failure(error));
+      else thrown = { error };
+    }
+    return false;
+  });
+  isLater = true;
+  if (thrown !== undefined) throw thrown.error;
 }
 
 /** Passes everything on to a protocol. Override what is to be otherwise. */

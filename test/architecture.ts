@@ -27,6 +27,7 @@ export const FLOORS: readonly (readonly string[])[] = [
     'bytes',
     'errors',
     'failure',
+    'fifo',
     'heap',
     'inspect',
     'interfaces',

@@ -78,9 +78,10 @@ export interface ITransport extends IConsumer, IPushProducer, HookOwner {
   /**
    * Makes `protocol` that of this connection: after an upgrade, a CONNECT, a greeting of SOCKS. The one before is told
    * by `protocolReplaced` if it has that, and hears of nothing any more; what stands between the two of them and the
-   * transport (endpoints, services, policies) stays. `protocol.makeConnection` is called at once. In a later turn it is
-   * given what was left unread, and then what comes; if the connection is paused, not before it is resumed. The end of
-   * the peer, if that came before, is told behind it. A producer stays registered.
+   * transport (endpoints, services, policies) stays. `protocol.makeConnection` is called at once; where more than 64
+   * protocols hand over while they are made a connection, each to the next, it is called before the first of these calls
+   * returns. In a later turn it is given what was left unread, and then what comes; if the connection is paused, not
+   * before it is resumed. The end of the peer, if that came before, is told behind it. A producer stays registered.
    *
    * Throws TypeError for what is no protocol or no bytes, and ConnectionLost once the connection is gone; nothing has
    * happened then.

@@ -4,6 +4,7 @@
  * faults is the simulation's.
  */
 import type { Address } from '../address.ts';
+import { Fifo } from '../fifo.ts';
 import type { Wire, WireEvents } from '../io/io.ts';
 import { systemError } from './sim/system-error.ts';
 import type { Turns } from './turns.ts';
@@ -59,7 +60,7 @@ export class MemoryWire implements Wire {
   #ending: (() => void) | undefined;
   #endSent = false;
   /** Arrived, and not delivered. */
-  #arrived: Buffer[] = [];
+  readonly #arrived = new Fifo<Buffer>();
   #arrivedBytes = 0;
   #endArrived = false;
   #endReported = false;
@@ -166,7 +167,7 @@ export class MemoryWire implements Wire {
   #arrive(data: Buffer): void {
     if (this.#gone || this.#discarding || data.length === 0) return;
     // What was written is its writer's, and what is delivered its receiver's.
-    this.#arrived.push(Buffer.from(data));
+    this.#arrived.add(Buffer.from(data));
     this.#arrivedBytes += data.length;
     this.#deliver();
   }
@@ -180,14 +181,14 @@ export class MemoryWire implements Wire {
   }
 
   #deliver(): void {
-    while (this.#arrived.length > 0 && this.#mayDeliver()) {
-      const data = this.#arrived.shift() as Buffer;
+    while (this.#arrived.size > 0 && this.#mayDeliver()) {
+      const data = this.#arrived.take();
       this.#arrivedBytes -= data.length;
       this.#events?.wireData(data);
     }
     if (this.#other.#unsentBytes > 0) this.#other.#flushSoon();
     if (!this.#endArrived || this.#endReported || this.#gone) return;
-    if (!this.#discarding && (!this.#mayDeliver() || this.#arrived.length > 0)) return;
+    if (!this.#discarding && (!this.#mayDeliver() || this.#arrived.size > 0)) return;
     this.#endReported = true;
     // What was written in answer to the last bytes goes out before the end is known.
     this.#flush();
@@ -207,7 +208,7 @@ export class MemoryWire implements Wire {
   discard(): void {
     this.#discarding = true;
     this.#paused = false;
-    this.#arrived = [];
+    this.#arrived.clear();
     this.#arrivedBytes = 0;
     this.#deliverSoon();
   }
@@ -258,7 +259,7 @@ export class MemoryWire implements Wire {
   #leave(): void {
     this.#gone = true;
     this.#unsent = [];
-    this.#arrived = [];
+    this.#arrived.clear();
     this.#unsentBytes = this.#arrivedBytes = 0;
     this.#turns.soon(() => this.#events?.wireClosed(this.#error));
   }

@@ -17,7 +17,7 @@ import type {
   SwitchProtocolOptions,
 } from '../interfaces.ts';
 import type { ITLSContextFactory } from '../tls-settings.ts';
-import { checkSwitch } from '../wrapping.ts';
+import { checkSwitch, makeInTurn } from '../wrapping.ts';
 
 /** Options of {@link StringTransport}. */
 export interface StringTransportOptions {
@@ -204,8 +204,10 @@ export class StringTransport implements ITLSTransport {
       throw new ConnectionLost('cannot switch the protocol: the connection is lost');
     const rest = Buffer.from(unread ?? []);
     this.switched.push({ protocol, unread: rest });
-    protocol.makeConnection(this);
-    if (rest.length > 0) protocol.dataReceived(rest);
+    makeInTurn(this, () => {
+      watchHook(protocol.makeConnection(this), 'makeConnection', this);
+      return rest.length > 0 ? protocol.dataReceived(rest) : undefined;
+    });
   }
 
   getPeerCertificate(): X509Certificate | undefined {

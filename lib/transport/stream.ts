@@ -16,6 +16,7 @@ import type { Address } from '../address.ts';
 import { isDetached } from '../bytes.ts';
 import { ConnectionLost, SSLError } from '../errors.ts';
 import { Failure } from '../failure.ts';
+import { Fifo } from '../fifo.ts';
 import type {
   HookOwner,
   IProtocol,
@@ -75,7 +76,7 @@ export class Stream implements ITLSTransport, WireEvents, Closable, Fed, HookOwn
   /** A hook has failed, and that will be the reason for which the connection ends. */
   #doom: Failure | undefined;
   /** What waits for the protocol that has taken over. */
-  #handover: { readonly data: Buffer[]; ended: boolean } | undefined;
+  #handover: { readonly data: Fifo<Buffer>; ended: boolean } | undefined;
   #paused = false;
   /** The peer's end has been delivered. */
   #peerEnded = false;
@@ -159,7 +160,7 @@ export class Stream implements ITLSTransport, WireEvents, Closable, Fed, HookOwn
   #deliver(data: Buffer): void {
     if (this.#disconnecting || this.#protocol === undefined) return;
     if (this.#handover !== undefined) {
-      this.#handover.data.push(data);
+      this.#handover.data.add(data);
       return;
     }
     this.#deliverTo(this.#protocol, data);
@@ -382,11 +383,11 @@ export class Stream implements ITLSTransport, WireEvents, Closable, Fed, HookOwn
     if (before === undefined)
       throw new ConnectionLost('cannot switch the protocol: the connection is lost');
     // What has not come to the one before is behind what that gives back.
-    const { data: later = [], ended = this.#peerEnded } = this.#handover ?? {};
-    this.#handover = { data: [], ended };
+    const { data = new Fifo<Buffer>(), ended = this.#peerEnded } = this.#handover ?? {};
+    this.#handover = { data, ended };
     try {
       const rest = unread ?? (isBufferingProtocol(before) ? before.takeUnread() : NOTHING);
-      this.#handover.data.push(Buffer.from(rest), ...later);
+      if (rest.length > 0) data.putBack(Buffer.from(rest));
       takeOver(before, next, this, (protocol) => (this.#protocol = protocol));
     } catch (error) {
       this.hookFailed('switchProtocol', new Failure(error));
@@ -399,8 +400,9 @@ export class Stream implements ITLSTransport, WireEvents, Closable, Fed, HookOwn
     const waiting = this.#handover;
     if (waiting === undefined || this.#paused) return;
     const stays = (): boolean => this.#handover !== waiting || this.#paused;
-    for (let piece = waiting.data.shift(); piece !== undefined; piece = waiting.data.shift()) {
-      if (piece.length > 0 && !this.#disconnecting) this.#deliverTo(this.#protocol, piece);
+    while (waiting.data.size > 0) {
+      const piece = waiting.data.take();
+      if (!this.#disconnecting) this.#deliverTo(this.#protocol, piece);
       // It may have handed over in its turn, or paused.
       if (stays()) return;
     }
@@ -430,7 +432,7 @@ export class Stream implements ITLSTransport, WireEvents, Closable, Fed, HookOwn
       early: Buffer.concat([early, unread, ...waiting]),
       secured: () => this.#secured(),
     });
-    this.#handover?.data.splice(0);
+    this.#handover?.data.clear();
     const releaseBelow = this.#releaseTLS;
     this.#releaseTLS = () => {
       releaseBelow?.();

@@ -3,16 +3,21 @@
  * proportion to the number.
  */
 import { getEventListeners } from 'node:events';
+import fc from 'fast-check';
 import { Deferred } from '../../lib/defer.ts';
 import { AlreadyCalledError, CancelledError, FailureGroup, FirstError } from '../../lib/errors.ts';
 import { Failure } from '../../lib/failure.ts';
+import { Fifo } from '../../lib/fifo.ts';
 import { DeferredList, gatherResults, race } from '../../lib/gather.ts';
 import type { Coroutine } from '../../lib/inline.ts';
 import { scope, type Scope } from '../../lib/scope.ts';
 import { MultiService, Service } from '../../lib/service.ts';
 import { Protocol } from '../../lib/protocol.ts';
 import { connectedServerAndClient } from '../../lib/testing/pump.ts';
+import { flushLoggedErrors } from '../../lib/testing/logged-errors.ts';
 import { failureResultOf, successResultOf } from '../../lib/testing/results.ts';
+import { StringTransport } from '../../lib/testing/string-transport.ts';
+import { StandIn } from '../../lib/wrapping.ts';
 import t from '../fixture.ts';
 
 const MANY = 100_000;
@@ -186,5 +191,111 @@ t.test('a hundred thousand small pieces go through a pump, in order', (t) => {
   for (let n = 0; n < MANY; n++) client.transport.write(Buffer.of(n % 251));
   pump.flush();
   t.equal(received, MANY);
+  t.end();
+});
+
+/** Hands over to another one while it is made a connection, and that to the next, until there were `count`. */
+class Relayed extends Protocol {
+  readonly made: number[];
+  readonly count: number;
+  readonly act: () => void;
+
+  constructor(made: number[], count: number, act: () => void = () => {}) {
+    super();
+    this.made = made;
+    this.count = count;
+    this.act = act;
+  }
+
+  override connectionMade(): void {
+    const { made, count, act } = this;
+    made.push(made.length);
+    if (made.length < count) this.transport.switchProtocol(new Relayed(made, count, act));
+    else act();
+  }
+
+  override dataReceived(data: Buffer): void {
+    this.made.push(data.length);
+  }
+}
+
+t.test('a hundred thousand protocols hand over, each while it is made a connection', (t) => {
+  for (const wrap of [false, true]) {
+    const made: number[] = [];
+    const relayed = new Relayed(made, MANY);
+    const buildProtocol = (): Protocol | StandIn => (wrap ? new StandIn(relayed) : relayed);
+    const factory = { buildProtocol, doStart() {}, doStop() {} };
+    const { client, pump } = connectedServerAndClient<Protocol | StandIn, Protocol>(
+      factory,
+      Protocol,
+    );
+    t.equal(made.length, MANY);
+    client.transport.write('now');
+    pump.flush();
+    t.equal(made[MANY], 3, 'it is the last that gets what comes');
+  }
+  const alone: number[] = [];
+  new Relayed(alone, MANY).makeConnection(new StringTransport());
+  t.equal(alone.length, MANY);
+  t.end();
+});
+
+t.test('one that fails, handed over to very deep inside, loses its connection', (t) => {
+  const made: number[] = [];
+  const fails = (): void => {
+    throw new RangeError('not made');
+  };
+  const factory = { buildProtocol: () => new Relayed(made, 200, fails), doStart() {}, doStop() {} };
+  const { server, client } = connectedServerAndClient(factory, Protocol);
+  t.equal(made.length, 200);
+  t.equal(flushLoggedErrors(RangeError).length, 1);
+  t.equal(server.transport.connected, false);
+  t.equal(client.transport.connected, false);
+  t.end();
+});
+
+t.test('very many small pieces wait for the protocol that takes over, and come in order', (t) => {
+  const bytes: number[] = [];
+  class Next extends Protocol {
+    override dataReceived(data: Buffer): void {
+      bytes.push(...data);
+    }
+  }
+  class First extends Protocol {
+    override dataReceived(data: Buffer): void {
+      this.transport.switchProtocol(new Next(), { unread: data });
+    }
+  }
+  const { client, pump } = connectedServerAndClient(First, Protocol);
+  for (let n = 0; n < 60_000; n++) client.transport.write(Buffer.of(n % 251));
+  pump.flush();
+  t.equal(bytes.length, 60_000);
+  t.ok(bytes.every((byte, n) => byte === n % 251));
+  t.end();
+});
+
+t.test('a Fifo does what an array does', (t) => {
+  const deed = fc.constantFrom('add', 'add', 'take', 'take', 'putBack', 'iterate', 'clear');
+  const runs = fc.record({ deed, times: fc.nat(50) });
+  const property = fc.property(fc.array(runs), (program) => {
+    const fifo = new Fifo<number>();
+    let model: number[] = [];
+    let made = 0;
+    for (const { deed, times } of program) {
+      if (deed === 'iterate' && [...fifo].join() !== model.join()) return false;
+      if (deed === 'clear') {
+        fifo.clear();
+        model = [];
+      }
+      for (let n = 0; n < times; n++) {
+        if (deed === 'add') fifo.add(model[model.push(made++) - 1] as number);
+        if (deed === 'putBack') fifo.putBack(model[model.unshift(made++) - model.length] as number);
+        if (deed === 'take' && model.length > 0 && fifo.take() !== model.shift()) return false;
+        if (fifo.size !== model.length || fifo.first !== model[0]) return false;
+      }
+    }
+    return true;
+  });
+  fc.assert(property);
   t.end();
 });

@@ -1,5 +1,6 @@
 /** Listening on a simulated machine. */
 import { ipAddress, UNIXAddress } from '../../address.ts';
+import { Fifo } from '../../fifo.ts';
 import type { Seconds } from '../../interfaces.ts';
 import type { ListenerEvents, ListenTarget, WireListener } from '../../io/io.ts';
 import type { Machine } from './machine.ts';
@@ -10,7 +11,7 @@ export class SimListener implements WireListener {
   readonly machine: Machine;
   readonly #target: ListenTarget;
   readonly #events: ListenerEvents;
-  readonly #queue: (() => void)[] = [];
+  readonly #queue = new Fifo<() => void>();
   #port = 0;
   #address = '';
   #state: 'binding' | 'listening' | 'over' = 'binding';
@@ -69,8 +70,10 @@ export class SimListener implements WireListener {
   take(delay: Seconds, accept: () => void): void {
     const { kernel } = this.machine.network;
     kernel.after(delay, () => {
-      this.#queue.push(accept);
-      kernel.after(0, () => this.#queue.shift()?.());
+      this.#queue.add(accept);
+      kernel.after(0, () => {
+        if (this.#queue.size > 0) this.#queue.take()();
+      });
     });
   }
 

@@ -5,6 +5,7 @@
  */
 import type { Address } from '../../address.ts';
 import { unpinned } from '../../bytes.ts';
+import { Fifo } from '../../fifo.ts';
 import type { Seconds } from '../../interfaces.ts';
 import type { Veil, Wire, WireEvents } from '../../io/io.ts';
 import type { Machine } from './machine.ts';
@@ -73,7 +74,7 @@ export class SimWire implements Wire {
   #ending: (() => void) | undefined;
   #endSent = false;
   /** On the way to the other end, in order. */
-  #flow: Segment[] = [];
+  readonly #flow = new Fifo<Segment>();
   #flowWeight = 0;
   /** When the last segment of the flow arrives. */
   #lastArrival: Seconds = 0;
@@ -321,13 +322,13 @@ export class SimWire implements Wire {
     const now = network.kernel.now;
     const delay = latency[0] === latency[1] ? latency[0] : random.between(...latency);
     this.#lastArrival = Math.max(now + delay, this.#lastArrival) + weight / bandwidth;
-    this.#flow.push({ at: this.#lastArrival, data, weight, end });
+    this.#flow.add({ at: this.#lastArrival, data, weight, end });
     if (silent || network.isDown(this.machine, this.other.machine)) this.#holdOut();
-    if (this.#flow.length === 1) this.#awaitArrival();
+    if (this.#flow.size === 1) this.#awaitArrival();
   }
 
   #awaitArrival(): void {
-    const first = this.#flow[0];
+    const { first } = this.#flow;
     if (first === undefined || this.#arrival?.pending === true) return;
     this.#arrival = this.connection.network.kernel.at(first.at, () => this.#arrive());
   }
@@ -347,12 +348,12 @@ export class SimWire implements Wire {
     this.#patience?.cancel();
     this.#patience = undefined;
     const { now } = connection.network.kernel;
-    let first = this.#flow[0];
+    let { first } = this.#flow;
     while (first !== undefined && first.at <= now) {
-      this.#flow.shift();
+      this.#flow.take();
       this.#flowWeight -= first.weight;
       this.other.#take(first);
-      first = this.#flow[0];
+      ({ first } = this.#flow);
     }
     this.#awaitArrival();
     this.other.#deliver();
@@ -363,7 +364,7 @@ export class SimWire implements Wire {
     if (this.#gone) return;
     this.#patience ??= this.#after(RETRANSMISSION, () => {
       // It will not be sent once more.
-      this.#flow = [];
+      this.#flow.clear();
       this.#flowWeight = 0;
       this.#arrival?.cancel();
       this.#fail('ETIMEDOUT', 'write');
@@ -492,7 +493,7 @@ export class SimWire implements Wire {
     if (this.#gone) return;
     // What is written to a UNIX socket is there at once: none of it is on its way when it is closed.
     const comes =
-      !this.connection.resets && this.other.#flow.some(({ data }) => data !== undefined);
+      !this.connection.resets && [...this.other.#flow].some(({ data }) => data !== undefined);
     if (!(this.#discarded || comes) || this.#endArrived) this.destroy();
     else this.#lingering = this.#after(LINGER, () => this.destroy());
   }
