@@ -114,9 +114,17 @@ function exitCode(failure: Failure, signal: string | undefined, stopping: boolea
   if (exit !== undefined) return exit.exitCode;
   const code = signalCode(signal);
   // That it was cancelled says no more than that the reactor was stopped. Any other error is one.
-  if (stopping && failure.check(CancelledError) !== undefined) return code ?? 0;
+  if (stopping && isMereCancellation(failure)) return code ?? 0;
   log.failure('main failed', failure);
   return 1;
+}
+
+/** True unless it stands for what a canceller has failed with. An AbortError is the cause of a mere one, too. */
+function isMereCancellation(failure: Failure): boolean {
+  const error = failure.check(CancelledError);
+  if (error === undefined) return false;
+  const { cause } = error;
+  return !(cause instanceof Error) || cause.name === 'AbortError';
 }
 
 /** What a program ends with that a signal has stopped. */
