@@ -160,6 +160,11 @@ export class ReceiveBuffer {
     return size === 0 ? undefined : this.#advance(size, 0);
   }
 
+  /** The waiting byte that `index` others stand before, which is not taken; undefined if it has not arrived. */
+  byteAt(index: number): number | undefined {
+    return index < this.length ? this.#store[this.#start + index] : undefined;
+  }
+
   /** All that is waiting, perhaps nothing. */
   takeAll(): Buffer {
     return this.#advance(this.length, 0);

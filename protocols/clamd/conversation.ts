@@ -60,7 +60,7 @@ export class Conversation extends Protocol {
       reply = this.#reader.read(data);
     } catch (error) {
       if (!(error instanceof LimitExceeded)) throw error;
-      const beginning = this.#reader.takeRest().slice(0, 1000);
+      const beginning = this.#reader.takeRest(1000);
       this.#fail(new BadReply('unexpected', beginning, { ...this.#details, cause: error }));
       return;
     }

@@ -70,9 +70,9 @@ export class ReplyReader {
     return reply === undefined ? undefined : decode(reply);
   }
 
-  /** What has arrived of a reply that will not be completed; it is taken away. */
-  takeRest(): string {
-    return decode(this.#received.takeAll());
+  /** What has arrived of a reply that will not be completed, at most `most` bytes of it; it is taken away. */
+  takeRest(most = Infinity): string {
+    return decode(this.#received.takeAll().subarray(0, most));
   }
 }
 

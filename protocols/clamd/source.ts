@@ -10,7 +10,7 @@ import { open, type FileHandle } from 'node:fs/promises';
 import { isErrored, Readable } from 'node:stream';
 import type { ReadableStream, ReadableStreamDefaultReader } from 'node:stream/web';
 import { inspect } from 'node:util';
-import { isUint8Array } from 'node:util/types';
+import { isProxy, isUint8Array } from 'node:util/types';
 import { Deferred, isDetached, Logger, maybeDeferred, succeed } from 'plait';
 import { UnreadableFile, UnusableSource } from './errors.ts';
 
@@ -55,7 +55,7 @@ export interface Chunks {
 export function openSource(source: ScanSource, size: number): Deferred<Chunks> {
   const given: unknown = source;
   if (isUint8Array(given)) return succeed(new Pieces([given]));
-  if (Array.isArray(given)) return succeed(new Pieces(given));
+  if (Array.isArray(given) && !isProxy(given)) return succeed(new Pieces(given));
   if (typeof given === 'object' && given !== null) {
     if (isWebStream(given)) return succeed(new WebStream(given));
     if (isAsyncIterable(given)) {
@@ -97,8 +97,27 @@ export function lengthOf(piece: unknown): number {
       `the source to be scanned must yield Uint8Arrays, not ${inspect(piece, { depth: 0 })}`,
     );
   }
-  if (isDetached(piece)) throw new UnusableSource('detached');
-  return piece.byteLength;
+  const length = byteLengthOf(piece);
+  if (length === 0 && (piece.length > 0 || isDetached(piece))) throw new UnusableSource('detached');
+  return length;
+}
+
+/** What a view is by itself, whatever its own properties, or those of its class, say. */
+const prototype = Object.getPrototypeOf(Uint8Array.prototype) as object;
+const ownGetter = (name: string) =>
+  Object.getOwnPropertyDescriptor(prototype, name)?.get as (this: Uint8Array) => never;
+const ownByteLength: (this: Uint8Array) => number = ownGetter('byteLength');
+const byteOffsetOf: (this: Uint8Array) => number = ownGetter('byteOffset');
+const bufferOf: (this: Uint8Array) => ArrayBufferLike = ownGetter('buffer');
+
+/** How many bytes `piece` has now; 0 without its memory. */
+export function byteLengthOf(piece: Uint8Array): number {
+  return ownByteLength.call(piece);
+}
+
+/** The bytes from `start` to `end` of `piece`, as a view of no class of the caller's. */
+export function partOf(piece: Uint8Array, start: number, end: number): Uint8Array {
+  return new Uint8Array(bufferOf.call(piece), byteOffsetOf.call(piece) + start, end - start);
 }
 
 /** A buffer, or an array of buffers: as many bytes as there were when they were given. */
@@ -109,7 +128,8 @@ class Pieces implements Chunks {
   #at = 0;
 
   constructor(given: readonly unknown[]) {
-    this.#pieces = Array.from(given);
+    // By their places: an array may have an iterator of its own, which another may have come to the end of.
+    this.#pieces = Array.from({ length: given.length }, (_, index) => given[index]);
     this.#lengths = this.#pieces.map(lengthOf);
   }
 

@@ -2,10 +2,11 @@
  * The stream that follows INSTREAM, on its way out: a source, cut into chunks and sent at the pace of the connection.
  * The next piece is asked for when all that was written before has gone, so one piece is held at a time.
  */
+import { isAnyArrayBuffer } from 'node:util/types';
 import { Failure, type IConsumer, type IPullProducer } from 'plait';
 import { UnusableSource } from './errors.ts';
 import { END_OF_STREAM, writeChunkSize } from './grammar.ts';
-import { type Chunks, lengthOf } from './source.ts';
+import { byteLengthOf, type Chunks, lengthOf, partOf } from './source.ts';
 
 /** How many empty pieces may follow each other: a source of nothing else would not let the loop turn. */
 const MOST_EMPTY = 10_000;
@@ -18,6 +19,18 @@ export interface UploadOptions {
   readonly allowEmpty: boolean;
   /** Called whenever something is sent, or has gone out. */
   readonly progressed: () => void;
+}
+
+/** True for what may hold bytes that should have been yielded. */
+function isBytes(returned: unknown): boolean {
+  return (
+    ArrayBuffer.isView(returned) ||
+    isAnyArrayBuffer(returned) ||
+    typeof returned === 'string' ||
+    (typeof returned === 'object' &&
+      returned !== null &&
+      (Symbol.iterator in returned || Symbol.asyncIterator in returned))
+  );
 }
 
 /** Sends one source, once. */
@@ -57,7 +70,7 @@ export class Upload implements IPullProducer {
    * bytes, or none, may have gone out instead.
    */
   get intact(): boolean {
-    return this.#piece === undefined || this.#piece.byteLength === this.#length;
+    return this.#piece === undefined || byteLengthOf(this.#piece) === this.#length;
   }
 
   /**
@@ -113,7 +126,8 @@ export class Upload implements IPullProducer {
   }
 
   #send(piece: Uint8Array): void {
-    const chunk = piece.subarray(this.#sent, this.#sent + this.#options.chunkSize);
+    const end = Math.min(this.#sent + this.#options.chunkSize, this.#length);
+    const chunk = partOf(piece, this.#sent, end);
     this.#sent += chunk.length;
     this.#bytesSent += chunk.length;
     this.#consumer?.write(writeChunkSize(chunk.length));
@@ -163,7 +177,7 @@ export class Upload implements IPullProducer {
   }
 
   #end(returned: unknown): void {
-    if (returned instanceof Uint8Array) {
+    if (isBytes(returned)) {
       const problem = 'the source to be scanned has returned bytes, which it must yield';
       this.#fail(new TypeError(problem));
     } else if (this.#bytesSent === 0 && !this.#chunks.mayBeEmpty && !this.#options.allowEmpty) {

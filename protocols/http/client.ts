@@ -25,6 +25,7 @@ import {
   HTTPError,
   InfiniteRedirection,
   PageRedirect,
+  PartialDownloadError,
   RequestCancelled,
   RequestTimedOut,
   notConnected,
@@ -173,7 +174,14 @@ const follow = inlineCallbacks(function* (first: Request, settings: Settings): C
     const current = request;
     const followed = (head: Response): boolean =>
       redirects < settings.redirectLimit && leadsOn(current, head, settings);
-    const response = yield* perform(request, settings, followed);
+    let response: Response;
+    try {
+      response = yield* perform(request, settings, followed);
+    } catch (error) {
+      // That a redirect is not followed, and why, says more than that its body was cut short.
+      if (!(error instanceof PartialDownloadError && isRedirect(error.response))) throw error;
+      response = error.response;
+    }
     const next = redirected(request, response, settings.resendBody);
     if (next === undefined) return response;
     if (redirects === settings.redirectLimit) {

@@ -8,7 +8,7 @@
  * ├─ RequestError                      no response to be had
  * │  ├─ RequestNotSent                 nothing was sent: it is safe to try again
  * │  │  └─ RequestGenerationFailed     the arguments make no request
- * │  │     └─ SchemeNotSupported       … since the URL is not http
+ * │  │     └─ SchemeNotSupported       … since the URL is neither http nor https
  * │  ├─ RequestTransmissionFailed      the connection was lost while the request was being sent
  * │  └─ ResponseFailed                 what came is no response, or not all of one
  * │     ├─ ResponseNeverReceived       … since nothing came at all

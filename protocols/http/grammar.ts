@@ -15,12 +15,13 @@
  * nobody: the space behind a status code may be missing where no phrase follows.
  *
  * Rules for editors: whatever the cut of the input, the same events and the same error come out, so an error may only
- * show bytes that a shorter input would have shown as well; every wait has a limit; and numbers are read by `DECIMAL`
+ * show bytes that a shorter input would have shown as well; every wait has a limit, and ends with the first wrong byte; and numbers are read by `DECIMAL`
  * and `CHUNK_SIZE` alone.
  */
 import { asciiLowerCase, LimitExceeded, ReceiveBuffer, exactly, type Parse } from 'plait';
 import { DataLoss, ParseError, quoted } from './errors.ts';
 import { Headers, isFieldValue, isToken, shownName } from './headers.ts';
+import { chunkLine, fieldLine, hexDigit, isBlank, ownText, statusLine, trimmed } from './lines.ts';
 import type { Request, ResponseHead } from './message.ts';
 
 /** How much a server may send besides the body. */
@@ -230,58 +231,6 @@ function* responseHead({ source, limits }: Input): Parse<ResponseHead> {
   return { version: minor === '0' ? '1.0' : '1.1', code: Number(code), phrase, headers };
 }
 
-/**
- * What a status line may be so far. A minor version above 1 is read as 1 (RFC 9110 section 2.5). Codes from 600 on are
- * invalid, but RFC 9110 section 15 wants them to be taken as the server's error, not refused.
- */
-const STATUS_BYTES: readonly RegExp[] = [
-  /H/,
-  /T/,
-  /T/,
-  /P/,
-  /\//,
-  /1/,
-  /\./,
-  /[0-9]/,
-  / /,
-  /[1-9]/,
-  /[0-9]/,
-  /[0-9]/,
-  /[ \r]/,
-];
-const PROTOCOL_LENGTH = 'HTTP/'.length;
-
-/**
- * Rule: the status line. It is read byte by byte: a byte with which it cannot become one is an error as soon as it
- * arrives, since a server that speaks something else may say no more.
- */
-function* statusLine(
-  source: ReceiveBuffer,
-  limit: number,
-): Parse<{ minor: string; code: string; phrase: string }> {
-  let text = '';
-  for (;;) {
-    const char = (yield* exactly(source, 1)).toString('latin1');
-    if (char === '\n' && text.endsWith('\r')) break;
-    text += char;
-    if (!(STATUS_BYTES[text.length - 1] ?? PHRASE_BYTE).test(char) || text.at(-2) === '\r') {
-      if (char === '\n')
-        throw new ParseError(`the status line ends with LF alone: ${quoted(text.slice(0, -1))}`);
-      throw new ParseError(
-        text.length <= PROTOCOL_LENGTH
-          ? `this is no HTTP: it begins with ${quoted(text)}`
-          : `bad status line: ${quoted(text)}`,
-      );
-    }
-    if (text.length > limit + (char === '\r' ? 1 : 0))
-      throw new LimitExceeded('the status line', limit);
-  }
-  return { minor: text.charAt(7), code: text.slice(9, 12), phrase: text.slice(13, -1) };
-}
-
-/** A byte of a phrase, or the CR behind it. */
-const PHRASE_BYTE = /[\t\r\x20-\x7e\x80-\xff]/;
-
 /** Lines of `name: value` up to an empty one: headers, or trailers. */
 function* fields(
   source: ReceiveBuffer,
@@ -296,7 +245,7 @@ function* fields(
   let name: string | undefined;
   let values: string[] = [];
   for (;;) {
-    const text = yield* strictLine(source, limits.maxHeaderLine, `a ${kind} line`);
+    const text = yield* fieldLine(source, limits.maxHeaderLine, kind, name);
     const folded = isBlank(text.charCodeAt(0));
     if (!folded && name !== undefined) headers.addRawHeader(name, trimmed(values.join(' '), 0));
     if (text === '') return headers;
@@ -306,72 +255,26 @@ function* fields(
       throw new LimitExceeded(`the ${kind} section`, limits.maxHeaderCount, 'lines');
     }
     if (!folded) {
-      [name, values] = field(text, kind);
+      [name, values] = field(text);
     } else if (name === undefined) {
       throw new ParseError(`the first ${kind} line is folded: ${quoted(text)}`);
     } else {
       // A fold is read as a space (RFC 9112 section 5.2), in trailers too.
-      values.push(checkedValue(trimmed(text, 0), name, kind));
+      values.push(trimmed(text, 0));
     }
   }
 }
 
-/** The name of a field, and its value. */
-function field(text: string, kind: 'header' | 'trailer'): [name: string, values: string[]] {
+/** The name of a field, and its value; that they can be these has been seen to while the line was read. */
+function field(text: string): [name: string, values: string[]] {
   const colon = text.indexOf(':');
-  if (colon < 0) throw new ParseError(`${kind} line without a colon: ${quoted(text)}`);
-  const name = text.slice(0, colon);
-  if (!isToken(name)) throw new ParseError(`bad ${kind} name: ${quoted(name)}`);
-  return [name, [checkedValue(trimmed(text, colon + 1), name, kind)]];
-}
-
-function checkedValue(value: string, name: string, kind: 'header' | 'trailer'): string {
-  if (isFieldValue(value)) return value;
-  throw new ParseError(`control character in ${kind} ${name}: ${quoted(value)}`);
-}
-
-/** `text` from `start` on, without spaces and tabs around it. Not `trim()`, which takes off much more. */
-function trimmed(text: string, start: number): string {
-  let end = text.length;
-  while (start < end && isBlank(text.charCodeAt(start))) start++;
-  while (end > start && isBlank(text.charCodeAt(end - 1))) end--;
-  return text.slice(start, end);
-}
-
-function isBlank(charCode: number): boolean {
-  return charCode === 0x20 || charCode === 0x09;
-}
-
-const LF = Buffer.from('\n');
-
-/** Rule: a line without its CR LF. A LF without a CR is refused as soon as it arrives. */
-function* strictLine(source: ReceiveBuffer, limit: number, what: string): Parse<string> {
-  for (;;) {
-    const bytes = takeLine(source, limit, what);
-    if (bytes === undefined) {
-      yield;
-      continue;
-    }
-    const text = bytes.toString('latin1');
-    if (text.endsWith('\r')) return text.slice(0, -1);
-    throw new ParseError(`${what} ends with LF alone: ${quoted(text)}`);
-  }
-}
-
-/** The bytes before the next LF. */
-function takeLine(source: ReceiveBuffer, limit: number, what: string) {
-  try {
-    // One more, for the CR.
-    return source.takeUntil(LF, limit + 1, what);
-  } catch (error) {
-    throw error instanceof LimitExceeded ? new LimitExceeded(what, limit) : error;
-  }
+  return [ownText(text.slice(0, colon), text), [trimmed(text, colon + 1)]];
 }
 
 // ── Bodies ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-/** A number without sign, point or exponent; short enough to be exact where it is a safe integer. */
-const DECIMAL = /^[0-9]{1,16}$/;
+/** A number without sign, point or exponent, behind any number of zeros; short enough to be exact where it is a safe integer. */
+const DECIMAL = /^0*[0-9]{1,16}$/;
 
 /**
  * How the end of the body is found, by RFC 9112 section 6.3; what that section lets a client mend is an error.
@@ -450,7 +353,7 @@ function* chunkedBody({ source, limits }: Input): Events<Headers> {
   for (;;) {
     const data = takeSmallChunks(source);
     if (data !== undefined) yield { type: 'data', data };
-    const text = yield* strictLine(source, limits.maxChunkLine, 'the size line of a chunk');
+    const text = yield* chunkLine(source, limits.maxChunkLine);
     const [, digits = '', extension = ''] = CHUNK_SIZE.exec(text) ?? [];
     const size = digits === '' ? NaN : Number.parseInt(digits, 16);
     // Chunks of one byte with long extensions would make a large transfer of a small body.
@@ -463,16 +366,16 @@ function* chunkedBody({ source, limits }: Input): Events<Headers> {
     }
     if (size === 0) return yield* fields(source, limits, limits.maxTrailerSize, 'trailer');
     yield* bodyBytes(source, size);
-    const end = yield* exactly(source, CRLF.length);
-    if (!end.equals(CRLF)) {
-      throw new ParseError(
-        `a chunk of ${size} bytes is not followed by CR LF but by ${quoted(end.toString('latin1'))}`,
-      );
+    for (let end = ''; end !== '\r\n';) {
+      end += (yield* exactly(source, 1)).toString('latin1');
+      if (!'\r\n'.startsWith(end)) {
+        throw new ParseError(
+          `a chunk of ${size} bytes is not followed by CR LF but by ${quoted(end)}`,
+        );
+      }
     }
   }
 }
-
-const CRLF = Buffer.from('\r\n');
 
 /**
  * The data of the small chunks that come next and have wholly arrived, joined; undefined if there are none. It reads
@@ -509,13 +412,6 @@ function takeSmallChunks(source: ReceiveBuffer): Buffer | undefined {
 }
 
 const FEW_BYTES = 32;
-
-/** The value of a hexadecimal digit; -1 for any other byte, and for none. */
-function hexDigit(byte = 0): number {
-  if (byte >= 0x30 && byte <= 0x39) return byte - 0x30;
-  const letter = byte | 0x20;
-  return letter >= 0x61 && letter <= 0x66 ? letter - 0x57 : -1;
-}
 
 function isCRLF(bytes: Buffer, at: number): boolean {
   return bytes[at] === 0x0d && bytes[at + 1] === 0x0a;

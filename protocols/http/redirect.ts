@@ -70,7 +70,7 @@ function locationOf(request: Request, response: Response) {
   if (locations.length > 1) throw refuse(`there are ${locations.length} Locations`);
   const scheme = schemeOf(location);
   if (scheme !== undefined && !isHTTP(scheme))
-    throw refuse(`the scheme ${quoted(scheme)} is not supported`);
+    throw refuse(`the scheme ${quoted(scheme)} is not supported, only http and https are`);
   let url: URL;
   try {
     url = parseURL(escaped(location), request.url);

@@ -74,7 +74,7 @@ export function schemeOf(raw: string): string | undefined {
   return /^([a-z][a-z0-9+.-]*):/i.exec(raw)?.[1]?.toLowerCase();
 }
 
-/** True for the schemes that this client speaks, or will. */
+/** True for the schemes that this client speaks. */
 export function isHTTP(scheme: string): boolean {
   return scheme === 'http' || scheme === 'https';
 }
@@ -92,7 +92,7 @@ export function parseURL(raw: string, base?: URL): URL {
   }
   const absolute = schemeOf(raw) !== undefined;
   if (!absolute && base === undefined)
-    throw new TypeError('the URL is not absolute: it must begin with http://');
+    throw new TypeError('the URL is not absolute: it must begin with http:// or https://');
   if (absolute ? !/^https?:\/\/[^/?#]/i.test(raw) : /^\/\/(?:$|[/?#])/.test(raw)) {
     throw new TypeError('there is no host in the URL');
   }

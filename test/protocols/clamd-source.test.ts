@@ -288,6 +288,73 @@ t.test('FND-80: bytes that a generator returns would not be scanned', async (t) 
   t.match(await outcome(returns), { name: 'TypeError', message: /returned bytes/ });
 });
 
+t.test('FND-80: a buffer that says less of itself than it holds is scanned whole', async (t) => {
+  class Liar extends Uint8Array {
+    static get [Symbol.species](): never {
+      throw new Error('not to be asked');
+    }
+    override get length() {
+      return 0;
+    }
+    override get byteLength() {
+      return 0;
+    }
+    override subarray(): never {
+      throw new Error('not to be asked');
+    }
+  }
+  const liar = () => Reflect.construct(Liar, [[...BYTES]]) as Uint8Array;
+  t.same(await outcome(liar()), CLEAN);
+  t.same(await outcome([liar()]), CLEAN);
+  const line = new Line();
+  t.same(await outcome(Readable.from([liar()]), {}, line), CLEAN);
+  t.same(chunksIn(line.sent).chunks, ['bytes']);
+  const own = Buffer.from('bytes');
+  for (const name of ['length', 'byteLength', 'byteOffset'])
+    Object.defineProperty(own, name, { value: 3 });
+  const other = new Line();
+  t.same(await outcome(own, { chunkSize: 3 }, other), CLEAN);
+  t.same(chunksIn(other.sent).chunks, ['byt', 'es']);
+  const detached = new Uint8Array(SIZE);
+  detach(detached);
+  Object.defineProperty(detached, 'length', { value: SIZE });
+  t.match(await outcome(detached), { reason: 'detached' });
+});
+
+t.test(
+  'FND-80: an array is read by its places, and one that cannot be seen may not be empty',
+  async (t) => {
+    const array = [BYTES];
+    Object.defineProperty(array, Symbol.iterator, { value: () => [].values() });
+    t.same(await outcome(array), CLEAN);
+    t.match(await outcome(new Proxy([], {})), { reason: 'empty' });
+  },
+);
+
+t.test('FND-80: bytes that are returned in any form would not be scanned', async (t) => {
+  for (const returned of [
+    new ArrayBuffer(5),
+    [BYTES],
+    pieces('x'),
+    later('x'),
+    'x',
+    new DataView(new ArrayBuffer(5)),
+  ]) {
+    const source = (function* () {
+      yield BYTES;
+      return returned;
+    })();
+    t.ok((await outcome(source)) instanceof TypeError);
+  }
+  for (const returned of [undefined, null, 5, {}]) {
+    const source = (function* () {
+      yield BYTES;
+      return returned;
+    })();
+    t.same(await outcome(source), CLEAN);
+  }
+});
+
 t.test('FND-80: a file that shrinks while it is read is never clean', async (t) => {
   const path = join(t.testdir({}), 'file');
   for (const [size, left] of [

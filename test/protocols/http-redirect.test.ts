@@ -138,6 +138,34 @@ t.test('FND-55: a redirect is followed as soon as its head is there', async (t) 
   t.equal((await request(whole.origin, { followRedirect: false })).body.toString(), 'go');
 });
 
+t.test(
+  'FND-55: a redirect that is not followed is told, also if its body is cut short',
+  async (t) => {
+    const cut = 'Content-Length: 100\r\n\r\ncut';
+    const refused = await serve(t, (_, socket) => {
+      setImmediate(() => socket.end());
+      return redirect(302, 'ftp://x/', cut);
+    });
+    await t.rejects(() => request(refused.origin).asPromise(), {
+      name: 'RedirectRefused',
+      message: /the scheme "ftp" is not supported, only http and https are$/,
+      body: Buffer.from('cut'),
+    });
+    const endless = await serve(t, (_, socket) => {
+      setImmediate(() => socket.end());
+      return redirect(302, '/', cut);
+    });
+    await t.rejects(() => request(endless.origin, { redirectLimit: 1 }).asPromise(), {
+      constructor: InfiniteRedirection,
+    });
+    const plain = await serve(t, (_, socket) => {
+      setImmediate(() => socket.end());
+      return `HTTP/1.1 200 OK\r\n${cut}`;
+    });
+    await t.rejects(() => request(plain.origin).asPromise(), { name: 'PartialDownloadError' });
+  },
+);
+
 t.test('FND-56: one byte of garbage and then silence fails at once', async (t) => {
   const peer = await serve(t, () => 'x');
   const error = await request(peer.origin, { timeout: 100 }).then(
@@ -151,6 +179,8 @@ t.test('FND-58: an unknown scheme is told which there are', async (t) => {
   await t.rejects(() => getPage('ftp://x/').asPromise(), {
     message: /"ftp" is not supported, only http and https/,
   });
+  for (const url of ['x', '//x', '/x', ''])
+    await t.rejects(() => getPage(url).asPromise(), { message: /http:\/\/ or https:\/\/$/ });
 });
 
 t.test('FND-84: a body goes to another origin only if that was asked for', async (t) => {
