@@ -102,22 +102,22 @@ export function lengthOf(piece: unknown): number {
   return length;
 }
 
-/** What a view is by itself, whatever its own properties, or those of its class, say. */
 const prototype = Object.getPrototypeOf(Uint8Array.prototype) as object;
-const ownGetter = (name: string) =>
-  Object.getOwnPropertyDescriptor(prototype, name)?.get as (this: Uint8Array) => never;
-const ownByteLength: (this: Uint8Array) => number = ownGetter('byteLength');
-const byteOffsetOf: (this: Uint8Array) => number = ownGetter('byteOffset');
-const bufferOf: (this: Uint8Array) => ArrayBufferLike = ownGetter('buffer');
+
+/** What a view is by itself, whatever its own properties, or those of its class, say. */
+function own(piece: Uint8Array, name: string): unknown {
+  return Reflect.get(prototype, name, piece);
+}
 
 /** How many bytes `piece` has now; 0 without its memory. */
 export function byteLengthOf(piece: Uint8Array): number {
-  return ownByteLength.call(piece);
+  return own(piece, 'byteLength') as number;
 }
 
 /** The bytes from `start` to `end` of `piece`, as a view of no class of the caller's. */
 export function partOf(piece: Uint8Array, start: number, end: number): Uint8Array {
-  return new Uint8Array(bufferOf.call(piece), byteOffsetOf.call(piece) + start, end - start);
+  const offset = own(piece, 'byteOffset') as number;
+  return new Uint8Array(own(piece, 'buffer') as ArrayBuffer, offset + start, end - start);
 }
 
 /** A buffer, or an array of buffers: as many bytes as there were when they were given. */

@@ -1,4 +1,6 @@
 import { randomInt } from 'node:crypto';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import fc from 'fast-check';
 import { LimitExceeded } from 'plait';
 import {
@@ -12,8 +14,6 @@ import {
   ResponseReader,
   writeRequestHead,
 } from 'plait/protocols/http';
-import { setFlagsFromString } from 'node:v8';
-import { runInNewContext } from 'node:vm';
 import { chunkings } from 'plait/testing';
 import t from '../fixture.ts';
 

@@ -156,7 +156,7 @@ t.test(
       return redirect(302, '/', cut);
     });
     await t.rejects(() => request(endless.origin, { redirectLimit: 1 }).asPromise(), {
-      constructor: InfiniteRedirection,
+      name: 'InfiniteRedirection',
     });
     const plain = await serve(t, (_, socket) => {
       setImmediate(() => socket.end());
