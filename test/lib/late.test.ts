@@ -2,8 +2,16 @@
  * What comes late: calls on connections that close or are gone, in the doubles as in life; closings that wait for what
  * may be gone itself; and calls from inside of the calls that closing makes.
  */
-import { ConsumerStopped, Factory, FileSender, Protocol, SSLError } from 'plait';
-import { ThrottlingFactory, WrappingFactory } from 'plait/protocols/policies';
+import {
+  ConnectionDone,
+  ConsumerStopped,
+  Factory,
+  FileSender,
+  type ITLSTransport,
+  Protocol,
+  SSLError,
+} from 'plait';
+import { ThrottlingFactory, TimeoutMixin, WrappingFactory } from 'plait/protocols/policies';
 import {
   AccumulatingProtocol,
   Clock,
@@ -13,7 +21,7 @@ import {
   StringTransportWithDisconnection,
 } from 'plait/testing';
 import t from '../fixture.ts';
-import { SERVER } from '../contract/tls-kind.ts';
+import { CLIENT, SERVER } from '../contract/tls-kind.ts';
 
 t.test('FND-20: a StringTransport sends, while it closes, what a transport sends', (t) => {
   const written = (end: (transport: StringTransport) => void): string => {
@@ -133,4 +141,77 @@ t.test('FND-01: who would feed a connection that is half-closed is stopped at on
   half.loseConnection();
   open.pump.flush();
   t.equal(half.connected, false);
+});
+
+t.test('FND-02: an idle push producer holds up neither kind of closing', (t) => {
+  for (const close of ['loseConnection', 'loseWriteConnection', 'stopProducing'] as const) {
+    const clock = new Clock();
+    const { client, pump } = connectedServerAndClient(Protocol, Protocol, { clock });
+    const told: string[] = [];
+    client.transport.registerProducer(
+      {
+        pauseProducing: () => told.push('pause'),
+        resumeProducing: () => told.push('resume'),
+        stopProducing: () => told.push('stop'),
+      },
+      true,
+    );
+    client.transport.write('something');
+    client.transport[close]();
+    pump.flush();
+    t.equal(client.transport.connected, false, close);
+    t.same(told, ['stop']);
+    t.same(clock.getDelayedCalls(), [], 'and takes no time');
+  }
+  t.end();
+});
+
+t.test(
+  'FND-25: a switch in the middle of a handshake is one that TLS goes on behind',
+  async (t) => {
+    const { client, server, pump } = connectedServerAndClient(AccumulatingProtocol, Protocol, {});
+    const next = new AccumulatingProtocol();
+    (server.transport as ITLSTransport).startTLS(SERVER);
+    (client.transport as ITLSTransport).startTLS(CLIENT);
+    client.transport.write('secret');
+    pump.flush();
+    server.transport.switchProtocol(next);
+    await pump.settle(() => next.data.length === 6);
+    t.equal(next.data.toString(), 'secret');
+    t.equal(server.data.length, 0);
+    t.ok((client.transport as ITLSTransport).getPeerCertificate());
+    next.transport.loseConnection();
+    await pump.settle(() => !client.transport.connected && !next.transport.connected);
+    await pump.settle();
+    t.ok(next.closedReason?.check(ConnectionDone));
+    t.equal(server.closedReason, undefined);
+  },
+);
+
+t.test('FND-25: TimeoutMixin of the one before does not end the one that takes over', (t) => {
+  const time = new Clock();
+  class Timed extends TimeoutMixin(Protocol) {
+    override clock = time;
+    override connectionMade(): void {
+      this.setTimeout(5);
+    }
+  }
+  const { server, client, pump } = connectedServerAndClient(Timed, Protocol, { clock: time });
+  const [second, third] = [new AccumulatingProtocol(), new AccumulatingProtocol()];
+  server.transport.pauseProducing();
+  server.transport.switchProtocol(second, { unread: Buffer.from('a') });
+  second.transport.switchProtocol(third, { unread: Buffer.from('b') });
+  t.same(time.getDelayedCalls(), []);
+  client.transport.write('c');
+  pump.advance(60);
+  t.equal(third.data.length, 0, 'it is paused still');
+  third.transport.resumeProducing();
+  pump.flush();
+  t.equal(third.data.toString(), 'bac', 'what was given back last is the next to be read');
+  t.equal(second.data.length, 0);
+  third.transport.loseConnection();
+  pump.flush();
+  t.ok(third.closedReason);
+  t.equal(second.closedReason, undefined);
+  t.end();
 });
