@@ -28,7 +28,13 @@ import { OPTIONAL_HOOKS } from '../../lib/wrapping.ts';
 import { CLIENT, SERVER } from '../contract/tls-kind.ts';
 import t, { type Test } from '../fixture.ts';
 
-const HOOKS = OPTIONAL_HOOKS.flat();
+const HOOKS = [
+  'readConnectionLost',
+  'writeConnectionLost',
+  'handshakeCompleted',
+  'connectionDraining',
+  'takeUnread',
+] as const;
 
 /** Has all hooks, and says which was called. */
 class Full extends Protocol {
@@ -105,6 +111,11 @@ function viaEndpoint(start: (endpoint: IStreamClientEndpoint) => void): IProtoco
   start(new TCP4ClientEndpoint(reactor as never, 'localhost', 1));
   return built as unknown as IProtocol;
 }
+
+t.test('FND-04: the list of the hooks that a protocol may have is whole', (t) => {
+  t.same(OPTIONAL_HOOKS.flat(), HOOKS);
+  t.end();
+});
 
 for (const [name, make] of Object.entries(STAND_INS)) {
   t.test(`FND-04: ${name} passes on each hook, and has those only that the protocol has`, (t) => {
