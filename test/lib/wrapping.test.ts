@@ -34,7 +34,7 @@ const HOOKS = [
   'handshakeCompleted',
   'connectionDraining',
   'takeUnread',
-] as const;
+];
 
 /** Has all hooks, and says which was called. */
 class Full extends Protocol {
