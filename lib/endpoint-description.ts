@@ -123,15 +123,43 @@ export class EndpointArguments {
   }
 }
 
-/** The name of an argument whose value is no matter for a message. */
-const SECRET = /((?:pass|pwd|secret|token|credential|auth|api_?key)[^:=\\]*=)(?:\\.|[^:\\])+/gis;
-
-/** What stands before an `@`, and is no path: a password, where it is one of credentials. */
-const BEFORE_AT = /(?<=:)(?![/@])(?:\\.|[^:\\@])+@/gs;
+/** In the name of an argument whose value is no matter for a message. */
+const SECRET = /pass|pwd|secret|token|credential|auth|api_?key/i;
 
 /** A description for a message: the values of arguments called `passphrase`, say, and credentials are not shown. */
 export function withoutSecrets(description: string): string {
-  return description.replace(SECRET, '$1***').replace(BEFORE_AT, '***@');
+  return withoutCredentials(withoutSecretValues(description));
+}
+
+/** Goes through the names once, however long they are, and whatever is in them. */
+function withoutSecretValues(description: string): string {
+  const names = /[^:=\\]+/g;
+  const values = /(?:\\.|[^:\\])+/sy;
+  let [shown, done] = ['', 0];
+  for (let name = names.exec(description); name !== null; name = names.exec(description)) {
+    const at = names.lastIndex + 1;
+    if (description[at - 1] !== '=' || !SECRET.test(name[0])) continue;
+    values.lastIndex = at;
+    if (!values.test(description)) continue;
+    shown += `${description.slice(done, at)}***`;
+    done = names.lastIndex = values.lastIndex;
+  }
+  return shown + description.slice(done);
+}
+
+/** What stands before an `@`, and is no path: a password, where it is one of credentials. */
+function withoutCredentials(description: string): string {
+  return description.replace(/(?<=:)((?:\\.|[^:\\@])+)(@?)/gs, (all, before: string, at) => {
+    if (at === '') return all;
+    // Behind an escaped colon it may be one, if it is a path before that.
+    let start = 0;
+    while (before[start] === '/') {
+      const colon = before.indexOf(':', start);
+      if (colon < 0) return all;
+      start = colon + 1;
+    }
+    return start === before.length ? all : `${before.slice(0, start)}***@`;
+  });
 }
 
 /** The value of an argument for a message. */

@@ -24,7 +24,9 @@ import {
   type ServerEndpointReactor,
   serverFromString,
 } from 'plait';
+import fc from 'fast-check';
 import { Clock, failureResultOf } from 'plait/testing';
+import { withoutSecrets } from '../../lib/endpoint-description.ts';
 import { ListenFDs } from '../../lib/systemd.ts';
 import t, { type Test } from '../fixture.ts';
 import { growsLinearly } from '../growth.ts';
@@ -558,4 +560,25 @@ t.test('a socket that a supervisor has handed over is a place to listen at', asy
     message: /: at position 8, domain is one of INET, INET6 and UNIX: "inet"$/,
   });
   t.throws(() => serverFromString(reactor, 'systemd:INET:2'), { name: 'InvalidAddressError' });
+});
+
+t.test('REA-33: what is secret is left out of a message in time linear in the description', (t) => {
+  // As plain expressions, which take the square of the length.
+  const secret = /((?:pass|pwd|secret|token|credential|auth|api_?key)[^:=\\]*=)(?:\\.|[^:\\])+/gis;
+  const beforeAt = /(?<=:)(?![/@])(?:\\.|[^:\\@])+@/gs;
+  const part = fc.constantFrom('\\', ':', '=', '@', '/', 'a', 'pass', 'API_key', '\n', '\\:', ':u');
+  fc.assert(
+    fc.property(fc.array(part, { maxLength: 12 }), (parts) => {
+      const text = parts.join('');
+      return withoutSecrets(text) === text.replace(secret, '$1***').replace(beforeAt, '***@');
+    }),
+    { numRuns: 5000 },
+  );
+  for (const repeated of ['\\:', 'pass', ':/', 'token=', ':a', 'a\\:/']) {
+    t.ok(withoutSecrets(`:${repeated.repeat(200_000)}`).length > 1, repeated);
+    t.throws(() => clientFromString(new Reactor(), `tea:${repeated.repeat(200_000)}`), {
+      name: 'EndpointSyntaxError',
+    });
+  }
+  t.end();
 });
