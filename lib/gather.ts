@@ -7,6 +7,7 @@ import { Deferred } from './defer.ts';
 import { CancelledError, FailureGroup, FirstError } from './errors.ts';
 import { Failure } from './failure.ts';
 import type { IReactorTime, Seconds } from './interfaces.ts';
+import { noteTold } from './unhandled.ts';
 import { fireInside } from './waiters.ts';
 
 /** What became of one of several: `[true, value]` or `[false, failure]`. */
@@ -75,7 +76,9 @@ class List<D extends readonly Deferred<unknown>[], O extends DeferredListOptions
             fireInside(this, new Failure(new FirstError(result as Failure, index)));
           else if (missing === 0) fireInside(this, outcomes as never);
         }
-        return failed && consumeErrors ? undefined : result;
+        if (!failed) return result;
+        noteTold(result as Failure);
+        return consumeErrors ? undefined : result;
       });
     }
   }

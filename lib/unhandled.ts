@@ -4,6 +4,7 @@
  * reported merely because a turn has passed: to start two things and then wait for one after the other is legal.
  * Twisted: `DebugInfo.__del__`.
  */
+import { types } from 'node:util';
 import { showAwaits } from './awaited.ts';
 import type { Failure } from './failure.ts';
 import type { HookResult } from './interfaces.ts';
@@ -144,7 +145,64 @@ export function observeUnhandledFailures(observer: UnhandledFailureHook): () => 
   };
 }
 
+/** Errors that are not merely to be reported, with what is done besides. */
+const grave = new Map<unknown, () => void>();
+
+/** Calls `act` if a failure that is, or comes of, `error` is reported, until the function returned is called. @internal */
+export function watchUnhandled(error: unknown, act: () => void): () => void {
+  grave.set(error, act);
+  return () => {
+    grave.delete(error);
+  };
+}
+
+/** Failures that were told to a caller, though a Deferred has kept them. */
+const told = new WeakSet<Failure>();
+
+/** A list tells of `failure` in its own result: it counts as looked at. @internal */
+export function noteTold(failure: Failure): void {
+  told.add(failure);
+}
+
+/** How many causes are looked through. */
+const DEEPEST = 10;
+
+/** What `note` is, or comes of, among the errors that `watchUnhandled` was given. */
+function watchedBy({ failure }: UnhandledFailure): unknown {
+  if (grave.size === 0 || told.has(failure)) return undefined;
+  let error: unknown = failure.value;
+  for (let depth = 0; depth < DEEPEST; depth++) {
+    if (grave.has(error)) return error;
+    if (!types.isNativeError(error)) return undefined;
+    try {
+      error = error.cause;
+    } catch {
+      return undefined;
+    }
+  }
+  return undefined;
+}
+
+/** The failures that nothing has handled so far and that are, or come of, `error`, which is watched. @internal */
+export function unhandledOf(error: unknown): UnhandledFailure[] {
+  return unhandledFailures().filter((note) => watchedBy(note) === error);
+}
+
+/** Reports those, and forgets them. @internal */
+export function reportUnhandledOf(error: unknown): void {
+  for (const note of unhandledOf(error)) {
+    notes.delete(note);
+    report(note);
+  }
+}
+
 function report(note: UnhandledFailure): void {
+  const error = watchedBy(note);
+  if (error !== undefined) {
+    const act = grave.get(error);
+    grave.delete(error);
+    act?.();
+  }
   for (const tell of [hook, ...observers]) {
     try {
       const outcome = tell(note);

@@ -253,8 +253,8 @@ export interface StopListeningOptions {
 /** A port that takes connections. */
 export interface IListeningPort extends AsyncDisposable {
   /**
-   * Fires with the port once it listens; fails with CannotListenError if it cannot. If nobody has asked for it by
-   * then, a failure is logged.
+   * Fires with the port once it listens; fails with CannotListenError if it cannot. If nothing has asked for it by
+   * then, or no errback has handled it a second later, the failure ends the program.
    */
   readonly ready: Deferred<IListeningPort>;
   /** Listens again after `stopListening`. */

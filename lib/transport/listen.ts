@@ -30,6 +30,7 @@ import { succeed } from '../maybe.ts';
 import { buildFrom } from '../protocol.ts';
 import { checkDelay } from '../time.ts';
 import { fireEach } from '../waiters.ts';
+import { endUnlessTaken } from './bind-failure.ts';
 import type { Closable, Home } from './home.ts';
 import { Stream } from './stream.ts';
 import type { Securing } from './tls.ts';
@@ -204,11 +205,7 @@ export class Port implements IListeningPort, Closable, AsyncDisposable {
   #failed(error: Error): void {
     const failure = new Failure(error);
     this.#outcome = failure;
-    // A program that serves nothing is not to live on unnoticed: what is thrown here ends it, as Twisted and Node do.
-    const watched = this.#watched;
-    this.#home.soon(() => {
-      if (!watched.looked) throw error;
-    });
+    endUnlessTaken(this.#home, error, this.#watched);
     this.#over(failure);
   }
 

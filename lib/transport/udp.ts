@@ -46,6 +46,7 @@ import type { OpenKind } from '../inspect.ts';
 import { Logger } from '../log.ts';
 import { succeed } from '../maybe.ts';
 import { fireEach } from '../waiters.ts';
+import { endUnlessTaken } from './bind-failure.ts';
 import type { Closable, Home } from './home.ts';
 
 const log = new Logger('plait.transport');
@@ -197,11 +198,7 @@ export class Port implements IUDPTransport, Closable, DatagramEvents {
   failed(error: Error): void {
     const failure = new Failure(error instanceof PlaitError ? error : this.#cannotListen(error));
     this.#outcome = failure;
-    // A program that serves nothing is not to live on unnoticed: what is thrown here ends it, as Twisted and Node do.
-    const watched = this.#watched;
-    this.#home.soon(() => {
-      if (!watched.looked) throw failure.value;
-    });
+    endUnlessTaken(this.#home, failure.value, this.#watched);
     this.#over(failure);
   }
 

@@ -6,14 +6,20 @@ import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
 import {
   CannotListenError,
+  DatagramProtocol,
   Deferred,
+  DeferredList,
   Factory,
   type IStreamServerEndpoint,
   fail,
+  gatherResults,
+  inlineCallbacks,
   Reactor,
+  reportUnhandledFailures,
   StreamServerEndpointService,
+  TCP4ServerEndpoint,
 } from 'plait';
-import { flushLoggedErrors, Simulation } from 'plait/testing';
+import { flushLoggedErrors, type SimReactor, Simulation } from 'plait/testing';
 import { run } from '../child.ts';
 import t from '../fixture.ts';
 
@@ -37,6 +43,8 @@ t.test(
       'listenUNIX in run': `reactor.run(); reactor.listenUNIX('/proc/none', new Factory());`,
       'listenUDP in run': `reactor.run(); reactor.listenUDP(${datagrams}, new DatagramProtocol(), ${on});`,
       'in react': `react(() => { ${listen}; return new Deferred(); });`,
+      'a callback without an errback': `${listen}.ready.addCallback(() => {}); setInterval(() => {}, 1000);`,
+      'a callback that is collected': `reactor.run(); ${listen}.ready.addCallback(() => {}); setInterval(gc, 50);`,
       'a service': `reactor.run(); serviceFromString(reactor, 'tcp:${port}:interface=127.0.0.1', new Factory()).startService();`,
       'a service of an endpoint': `reactor.run(); new StreamServerEndpointService(new TCP4ServerEndpoint(reactor, ${port}, ${on}), new Factory()).startService();`,
     };
@@ -76,6 +84,61 @@ t.test('FND-10: in a simulation it fails the scenario', async (t) => {
   const second = reactor.listenTCP(7, new Factory());
   await t.rejects(sim.settle(), CannotListenError);
   await t.rejects(second.ready.asPromise(), CannotListenError);
+});
+
+t.test(
+  'FND-10: a failure of ready that no errback takes fails it too, a second later',
+  async (t) => {
+    const listen = (reactor: SimReactor) => reactor.listenTCP(7, new Factory());
+    const ways: Readonly<Record<string, (reactor: SimReactor) => void>> = {
+      'a callback': (reactor) => listen(reactor).ready.addCallback(() => {}),
+      'a look': (reactor) => listen(reactor).ready,
+      'a UDP port': (reactor) => {
+        reactor.listenUDP(8, new DatagramProtocol()).ready.addCallback(() => {});
+      },
+      'several gathered': (reactor) =>
+        gatherResults([listen(reactor).ready, listen(reactor).ready]).addCallback(() => {}),
+      'a coroutine': inlineCallbacks(function* (reactor: SimReactor) {
+        yield* listen(reactor).ready;
+      }),
+      'an endpoint': (reactor) =>
+        new TCP4ServerEndpoint(reactor, 7).listen(new Factory()).addCallback(() => {}),
+    };
+    for (const [name, way] of Object.entries(ways)) {
+      const sim = new Simulation();
+      const { reactor } = sim.host('server');
+      listen(reactor);
+      reactor.listenUDP(8, new DatagramProtocol());
+      await sim.settle();
+      way(reactor);
+      await t.rejects(sim.settle(), CannotListenError, name);
+      // Those that a list leaves where they were.
+      reportUnhandledFailures();
+      flushLoggedErrors();
+    }
+  },
+);
+
+t.test('FND-10: a failure of ready that is taken within a second ends nothing', async (t) => {
+  const sim = new Simulation();
+  const { reactor } = sim.host('server');
+  const listen = () => reactor.listenTCP(7, new Factory());
+  listen();
+  await sim.settle();
+  const late = listen().ready.addCallback(() => {});
+  const codes: unknown[] = [];
+  reactor.callLater(0.9, () => {
+    late.addErrback((failure) => codes.push(failure.trap(CannotListenError).code));
+  });
+  // What a list has told of is not unhandled, though it stays where it was.
+  const kept = [listen().ready, listen().ready, listen().ready];
+  new DeferredList([kept[0] as Deferred<unknown>]).addCallback(([[success]]) =>
+    codes.push(success),
+  );
+  gatherResults(kept.slice(1)).addErrback(() => codes.push('first'));
+  await sim.settle();
+  t.same(codes, [false, 'first', 'EADDRINUSE']);
+  for (const each of kept) each.addErrback(() => {});
 });
 
 t.test('FND-10: what a service fails with may be asked for in the same turn', async (t) => {

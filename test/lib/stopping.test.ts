@@ -385,7 +385,8 @@ t.test('FND-1G: a reactor that stops waits for what its threads do', async (t) =
   const reactor = new Reactor();
   const seen: unknown[] = [];
   reactor.addSystemEventTrigger('after', 'shutdown', () => seen.push('after'));
-  const stopped = reactor.run({ installSignalHandlers: false });
+  // On a busy machine it may take a thread longer than the default to start.
+  const stopped = reactor.run({ installSignalHandlers: false, threadGrace: null });
   const slow = (milliseconds: number) => {
     Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, milliseconds);
     return 'done';
