@@ -327,8 +327,8 @@ export const MUTANTS: readonly Mutant[] = [
     scenario: 'services',
     changes: [
       [
-        'this.continueTrying = false;\n    if (this.#call?.active() === true) this.#call.cancel();',
-        'this.continueTrying = false;',
+        "this.#forget(connector);\n      if (connector.state === 'connecting')",
+        "if (connector.state === 'connecting')",
       ],
     ],
   },
