@@ -156,7 +156,11 @@ export class MemoryReactor extends Reactor {
   /** All connectors, in the order in which they were asked for. */
   readonly connectors: IConnector[] = [];
   /** Those of system events that have not run. */
-  readonly triggers: TriggerRecord[] = [];
+  get triggers(): readonly TriggerRecord[] {
+    return [...this.#triggers];
+  }
+
+  readonly #triggers = new Set<TriggerRecord>();
   /** `run` was called. */
   hasRun = false;
   /** `stop` was called. */
@@ -208,26 +212,21 @@ export class MemoryReactor extends Reactor {
     fn: (...args: A) => unknown,
     ...args: A
   ): TriggerID {
-    const record: { id?: TriggerID } = {};
+    const record: { id?: TriggerRecord } = {};
     const call = () => {
-      this.#forget(record.id);
+      if (record.id !== undefined) this.#triggers.delete(record.id);
       return fn(...args);
     };
     Object.defineProperty(call, 'name', { value: nameOfFunction(fn) });
     const id = super.addSystemEventTrigger(phase, eventType, call);
-    record.id = id;
-    this.triggers.push(Object.assign(id, { fn, args }));
+    record.id = Object.assign(id, { fn, args });
+    this.#triggers.add(record.id);
     return id;
   }
 
   override removeSystemEventTrigger(id: TriggerID): void {
     super.removeSystemEventTrigger(id);
-    this.#forget(id);
-  }
-
-  #forget(id: TriggerID | undefined): void {
-    const at = this.triggers.findIndex((trigger) => trigger === id);
-    if (at >= 0) this.triggers.splice(at, 1);
+    this.#triggers.delete(id as TriggerRecord);
   }
 
   // ── Listening ────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -11,6 +11,7 @@ import { Fifo } from '../../lib/fifo.ts';
 import { DeferredList, gatherResults, race } from '../../lib/gather.ts';
 import type { Coroutine } from '../../lib/inline.ts';
 import { scope, type Scope } from '../../lib/scope.ts';
+import { MemoryReactor } from '../../lib/testing/memory-reactor.ts';
 import { MultiService, Service } from '../../lib/service.ts';
 import { Protocol } from '../../lib/protocol.ts';
 import { connectedServerAndClient } from '../../lib/testing/pump.ts';
@@ -19,6 +20,7 @@ import { failureResultOf, successResultOf } from '../../lib/testing/results.ts';
 import { StringTransport } from '../../lib/testing/string-transport.ts';
 import { StandIn } from '../../lib/wrapping.ts';
 import t from '../fixture.ts';
+import { growsLinearly } from '../growth.ts';
 
 const MANY = 100_000;
 
@@ -297,5 +299,19 @@ t.test('a Fifo does what an array does', (t) => {
     return true;
   });
   fc.assert(property);
+  t.end();
+});
+
+t.test('a hundred thousand triggers of a MemoryReactor are removed, one by one', (t) => {
+  t.ok(
+    growsLinearly((many) => {
+      const reactor = new MemoryReactor();
+      const add = () => reactor.addSystemEventTrigger('before', 'shutdown', () => {});
+      const ids = Array.from({ length: many }, add);
+      t.same([reactor.triggers.length, reactor.triggers[7]], [many, ids[7]]);
+      for (const id of ids) reactor.removeSystemEventTrigger(id);
+      t.equal(reactor.triggers.length, 0);
+    }, 12_500),
+  );
   t.end();
 });
