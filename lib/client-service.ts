@@ -68,7 +68,8 @@ export function backoffPolicy(options: BackoffOptions = {}): RetryPolicy {
   if (!(factor >= 0)) throw new RangeError(`factor must be 0 or more, not ${factor}`);
   // More than a hundred multiplications change nothing, but could overflow.
   return (attempts) =>
-    Math.min(initialDelay * factor ** Math.min(attempts, 100), maxDelay) + jitter();
+    Math.min(initialDelay * factor ** Math.min(attempts, 100), maxDelay) +
+    neededNow(jitter(), 'jitter');
 }
 
 // ── One connection ───────────────────────────────────────────────────────────────────────────────────────────────────

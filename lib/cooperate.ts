@@ -249,9 +249,10 @@ export class Cooperator {
   #schedule(): void {
     if (!this.#started || this.#scheduled || this.#tasks.size === 0) return;
     this.#scheduled = true;
-    this.#call = this.#scheduler(() => {
+    const call = this.#scheduler(() => {
       this.#turn();
     });
+    this.#call = neededNow(call, 'the scheduler');
   }
 
   #turn(): void {

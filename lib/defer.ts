@@ -45,7 +45,7 @@ import { close, type Frame, frames, noteAwaited, open, OPEN, setAwaitedClass } f
 import { cancelAlong, cancelOnAbort, type Steps, timeOut } from './give-up.ts';
 import type { IReactorTime, Seconds } from './interfaces.ts';
 import { debugging, notePending } from './pending.ts';
-import { cancelledOutcome, follow, promised, setPromisedClass } from './promised.ts';
+import { cancelledOutcome, follow, promised, setPromisedClass, watched } from './promised.ts';
 import { handled, noteUnhandled } from './unhandled.ts';
 
 export type { Canceller, DeferredState, Settled } from './chain.ts';
@@ -135,7 +135,7 @@ export class Deferred<T> implements PromiseLike<T> {
     if (canceller !== undefined && typeof canceller !== 'function')
       return canceller.awaited(surely);
     if (canceller === undefined) this.#flags |= SWALLOW;
-    else canceller(this as never);
+    else watched(canceller(this as never));
     if ((this.#flags & CALLED) === 0) this.errback(new CancelledError());
     return undefined;
   }

@@ -10,6 +10,7 @@ import {
   withoutSecrets,
 } from './endpoint-description.ts';
 import { EndpointPrefixTaken, EndpointSyntaxError } from './errors.ts';
+import { neededNow } from './hooks.ts';
 import type { HostnameEndpointReactor } from './hostname-endpoint.ts';
 import type {
   IReactorSocket,
@@ -88,7 +89,7 @@ export class Parsers<P extends { readonly prefix: string }> {
         0,
       );
     }
-    const endpoint = parse(parser, args);
+    const endpoint = neededNow(parse(parser, args), `the parser of ${JSON.stringify(kind)}`);
     args.end();
     return endpoint;
   }

@@ -7,7 +7,7 @@ import { AlreadyCalledError, BrokenBarrierError } from './errors.ts';
 import { Failure } from './failure.ts';
 import { type Coroutine, inlineCallbacks } from './inline.ts';
 import { DeferredLock } from './locks.ts';
-import { fail, succeed } from './maybe.ts';
+import { fail, maybeDeferred, passthru, succeed } from './maybe.ts';
 import { fireInside, Waiters } from './waiters.ts';
 
 /**
@@ -96,8 +96,11 @@ export class DeferredCondition {
     return waitAndLock(notified, this.#lock);
   }
 
-  /** Waits until `predicate()` is true, asking each time it is notified. Fires with what that returned. */
-  waitFor<R>(predicate: () => R): Deferred<R> {
+  /**
+   * Waits until `predicate()` is true, asking each time it is notified. Fires with what that returned. Where it returns
+   * a promise, a Deferred or a coroutine, that is waited for with the lock held.
+   */
+  waitFor<R>(predicate: () => Coroutine<R> | PromiseLike<R> | R): Deferred<R> {
     return untilTrue(this, predicate) as Deferred<R>;
   }
 
@@ -147,7 +150,10 @@ const untilTrue = inlineCallbacks(function* (
   predicate: () => unknown,
 ) {
   for (;;) {
-    const outcome = predicate();
+    let outcome = predicate();
+    // The lock is held for as long as that takes, so no notification is missed.
+    if (typeof outcome === 'object' && outcome !== null)
+      outcome = yield* maybeDeferred(() => passthru(outcome));
     if (outcome) return outcome;
     yield* condition.wait();
   }

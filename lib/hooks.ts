@@ -10,7 +10,7 @@ import { isThenable } from './chain.ts';
 import { isCoroutine } from './coroutine.ts';
 import { Deferred } from './defer.ts';
 import { Failure } from './failure.ts';
-import type { HookOwner, IDelayedCall, IReactorTime, Seconds } from './interfaces.ts';
+import type { HookOwner, HookResult, IDelayedCall, IReactorTime, Seconds } from './interfaces.ts';
 import { Logger } from './log.ts';
 import { maybeDeferred, passthru, succeed } from './maybe.ts';
 
@@ -86,6 +86,14 @@ export function loggedBy(logger: Logger): HookOwner {
       logger.failure(`${hook} failed`, failure);
     },
   };
+}
+
+/** Calls hooks by their names; what they fail with later is logged. */
+export function hookCaller(
+  logger: Logger,
+): <K extends string>(thing: Readonly<Record<K, () => HookResult>>, hook: K) => void {
+  const logging = loggedBy(logger);
+  return (thing, hook) => watchHook(thing[hook](), hook, logging);
 }
 
 /**

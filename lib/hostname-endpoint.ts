@@ -31,7 +31,7 @@ import {
   TimeoutError,
 } from './errors.ts';
 import { Failure } from './failure.ts';
-import { loggedBy, watchHook } from './hooks.ts';
+import { loggedBy, neededNow, watchHook } from './hooks.ts';
 import type {
   IDelayedCall,
   IHostResolution,
@@ -257,7 +257,7 @@ class Race<P extends IProtocol> {
       this.#go();
     };
     try {
-      const lookup = this.#reactor.nameResolver.resolveHostName(
+      const began = this.#reactor.nameResolver.resolveHostName(
         {
           resolutionBegan() {},
           addressResolved: (address) => {
@@ -271,7 +271,7 @@ class Race<P extends IProtocol> {
         port,
         [family === 6 ? IPv6Address : IPv4Address],
       );
-      this.#lookupBegan(candidates, lookup);
+      this.#lookupBegan(candidates, neededNow(began, 'resolveHostName'));
     } catch (error) {
       complete(new Failure(error).value);
     }

@@ -1,12 +1,15 @@
 /**
  * Waiting for promises, for those above all that `async` functions return: see `frames.ts`.
  */
-import { isCoroutine } from './chain.ts';
+import { isCoroutine, isThenable } from './chain.ts';
 import type { Deferred as DeferredType } from './defer.ts';
 import { Failure } from './failure.ts';
 import { type Frame, frames } from './frames.ts';
 import { asCancelled } from './give-up.ts';
+import { Logger } from './log.ts';
 import { firstOf, PENDING, valueOf } from './thenable.ts';
+
+const log = new Logger('plait.defer');
 
 type Deferred<T> = DeferredType<T>;
 let Deferred: typeof DeferredType;
@@ -68,4 +71,16 @@ export function promised(
 /** `outcome`, where it says that it was aborted as a cancelled Deferred does. */
 export function cancelledOutcome(outcome: unknown): unknown {
   return outcome instanceof Failure ? new Failure(asCancelled(outcome.value)) : outcome;
+}
+
+/** What an async or generator function returns that is a canceller is not waited for; what it fails with is logged. */
+export function watched(outcome: unknown): void {
+  if (typeof outcome !== 'object' || outcome === null || outcome instanceof Deferred) return;
+  if (!isThenable(outcome) && !isCoroutine(outcome)) return;
+  const work = new Deferred<unknown>();
+  Deferred.settle(work, outcome);
+  Deferred.run(work);
+  work.addErrback((failure) => {
+    log.failure('a canceller failed', failure);
+  });
 }

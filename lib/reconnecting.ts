@@ -4,6 +4,7 @@
  * `ReconnectingClientFactory` of `twisted.internet.protocol`.
  */
 import type { Failure } from './failure.ts';
+import { neededNow } from './hooks.ts';
 import type { IConnector, IDelayedCall, IProtocol, IReactorTime, Seconds } from './interfaces.ts';
 import { Logger } from './log.ts';
 import { ClientFactory } from './protocol.ts';
@@ -147,8 +148,9 @@ export class ReconnectingClientFactory<P extends IProtocol = IProtocol> extends 
   /** By a normal distribution, after Box and Muller. */
   #varied(delay: Seconds): Seconds {
     if (this.jitter === 0) return delay;
-    const radius = Math.sqrt(-2 * Math.log(1 - this.random()));
-    const normal = radius * Math.cos(2 * Math.PI * this.random());
+    const random = (): number => neededNow(this.random(), 'random');
+    const radius = Math.sqrt(-2 * Math.log(1 - random()));
+    const normal = radius * Math.cos(2 * Math.PI * random());
     return Math.max(0, delay * (1 + this.jitter * normal));
   }
 }

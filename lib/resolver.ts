@@ -15,7 +15,9 @@ import {
 import { Deferred } from './defer.ts';
 import { DNSLookupError, explain } from './errors.ts';
 import { Failure } from './failure.ts';
+import { loggedBy, neededNow, watchHook } from './hooks.ts';
 import type {
+  HookResult,
   IHostnameResolver,
   IHostResolution,
   IReactorTime,
@@ -31,6 +33,7 @@ import { checkDelay } from './time.ts';
 import type { Home } from './transport/home.ts';
 
 const log = new Logger('plait.resolver');
+const logging = loggedBy(log);
 
 /** How long the name servers are given, attempt by attempt: a minute in all. */
 export const LOOKUP_TIMEOUT: readonly Seconds[] = [1, 3, 11, 45];
@@ -74,10 +77,10 @@ class Resolution implements IHostResolution {
     this.#over = true;
   }
 
-  #tell(call: () => void): void {
+  #tell(call: () => HookResult): void {
     if (this.#over) return;
     try {
-      call();
+      watchHook(call(), 'a receiver of addresses', logging);
     } catch (error) {
       log.failure('a receiver of addresses failed', new Failure(error));
     }
@@ -225,7 +228,7 @@ export function lookUpOne(
     resolutionComplete: complete,
   };
   try {
-    going = resolver.resolveHostName(receiver, name, port);
+    going = neededNow(resolver.resolveHostName(receiver, name, port), 'resolveHostName');
   } catch (error) {
     complete(new Failure(error).value);
   }

@@ -4,6 +4,7 @@
  */
 import { asciiLowerCase } from './bytes.ts';
 import { CertificateError } from './errors.ts';
+import { neededNow } from './hooks.ts';
 import { hostIdentity } from './host-identity.ts';
 import type { ITLSContextFactory, TLSSettings } from './tls-settings.ts';
 
@@ -35,10 +36,10 @@ export class ServerNames implements ITLSContextFactory {
     for (const [given, options] of entries as ReadonlyMap<string, ITLSContextFactory>) {
       const name = canonical(given);
       if (settings.has(name)) throw new RangeError(`the server name ${name} is there twice`);
-      settings.set(name, options.tlsSettings('server'));
+      settings.set(name, neededNow(options.tlsSettings('server'), 'tlsSettings'));
     }
     this.#names = settings;
-    this.#others = others.tlsSettings('server');
+    this.#others = neededNow(others.tlsSettings('server'), 'tlsSettings');
     const all = [this.#others, ...settings.values()];
     const withProtocols = all.filter(({ protocols }) => protocols !== undefined).length;
     if (withProtocols !== 0 && withProtocols !== all.length) {

@@ -1,7 +1,6 @@
 /**
  * Services: parts of a program that can be started and stopped, and sets of them that are started and stopped together.
- * What is slow about starting goes on behind; stopping is waited for. `client-service.ts` has the one that keeps a
- * connection. Twisted: `twisted.application.service` and `twisted.application.internet`.
+ * What is slow about starting goes on behind; stopping is waited for. Twisted: `twisted.application.service`.
  */
 import { type CooperativeTask, Cooperator, type CooperatorOptions } from './cooperate.ts';
 import { Deferred } from './defer.ts';
@@ -9,6 +8,7 @@ import { serverFromString } from './endpoint-strings.ts';
 import { CancelledError, CannotListenError, explain } from './errors.ts';
 import { Failure } from './failure.ts';
 import { noteFunction } from './frames.ts';
+import { hookCaller } from './hooks.ts';
 import type {
   IDelayedCall,
   IListeningPort,
@@ -26,6 +26,7 @@ import { checkDelay } from './time.ts';
 import { fireEach, Waiters } from './waiters.ts';
 
 const log = new Logger('plait.service');
+const begin = hookCaller(log);
 
 /** Seconds that one thing has to end, by default. */
 export const GRACE: Seconds = 30;
@@ -197,8 +198,8 @@ export class MultiService extends Service implements Iterable<Service> {
     this.#services.set(service, name);
     if (name !== undefined) this.#byName.set(name, service);
     if (!this.running) return;
-    service.privilegedStartService();
-    service.startService();
+    begin(service, 'privilegedStartService');
+    begin(service, 'startService');
   }
 
   /**
@@ -218,13 +219,13 @@ export class MultiService extends Service implements Iterable<Service> {
   override privilegedStartService(): void {
     super.privilegedStartService();
     // One of them may take another out.
-    for (const service of this) if (service.parent === this) service.privilegedStartService();
+    for (const part of this) if (part.parent === this) begin(part, 'privilegedStartService');
   }
 
   /** Starts the parts in order. What one of them throws is thrown on; those before it run, and can be stopped. */
   override startService(): void {
     super.startService();
-    for (const service of this) if (service.parent === this) service.startService();
+    for (const part of this) if (part.parent === this) begin(part, 'startService');
   }
 
   /**

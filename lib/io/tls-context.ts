@@ -29,7 +29,12 @@ const contexts = new WeakMap<TLSContextOptions, Partial<Record<Use, SecureContex
  * @throws CertificateError for keys and certificates that cannot be used, SSLError for ciphers and versions
  */
 export function compile(settings: TLSSettings, side: 'client' | 'server'): SecureContext {
-  const { context } = settings;
+  const { context } = settings as Partial<TLSSettings>;
+  if (context === undefined) {
+    // A promise, as an async function has returned it, would fail unhandled.
+    Promise.resolve(settings).catch(() => {});
+    throw new TypeError('TLS needs its settings at once: a promise or a generator has no context');
+  }
   const tellsApart = settings.requestCertificate === true || settings.forName !== undefined;
   let use: Use = side;
   if (side === 'server' && tellsApart) use = 'server without tickets';

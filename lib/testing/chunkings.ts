@@ -2,6 +2,7 @@
  * The ways in which bytes may be cut on their way. A network promises none of them and delivers any, so whatever reads
  * bytes must make the same of all.
  */
+import { neededNow } from '../hooks.ts';
 import { Random } from './sim/random.ts';
 
 /** Up to this many bytes, all ways to cut in three are tried; there are half their square. */
@@ -98,7 +99,7 @@ export function eachChunking(
 ): void {
   for (const pieces of chunkings(bytes, options)) {
     try {
-      fn(pieces);
+      neededNow(fn(pieces), 'what is called for each chunking');
     } catch (error) {
       addToMessage(error, `\n  with the bytes cut ${describe(pieces)}`);
       throw error;

@@ -6,6 +6,7 @@
 import { type Address, IPv4Address } from '../address.ts';
 import { Deferred } from '../defer.ts';
 import { NoProtocol } from '../errors.ts';
+import { neededNow } from '../hooks.ts';
 import type {
   IProtocol,
   IProtocolFactory,
@@ -112,7 +113,7 @@ export class IOPump<T extends ITLSTransport | undefined = ITLSTransport> {
     let quiet = 0;
     for (let turn = 0; turn < MOST_TURNS; turn++) {
       quiet = this.flush() ? 0 : quiet + 1;
-      if (until === undefined ? quiet > QUIET_TURNS : until()) return;
+      if (until === undefined ? quiet > QUIET_TURNS : neededNow(until(), 'until')) return;
       await new Promise((resolve) => setImmediate(resolve));
     }
     throw new Error(`what was waited for has not come in ${MOST_TURNS} turns`);

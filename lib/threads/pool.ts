@@ -15,6 +15,7 @@ import { Deferred } from '../defer.ts';
 import { CancelledError, ThreadDied, ThreadPoolStopped } from '../errors.ts';
 import { Failure } from '../failure.ts';
 import type { IReactorFromThreads, Seconds } from '../interfaces.ts';
+import { loggedBy, watchHook } from '../hooks.ts';
 import { Logger } from '../log.ts';
 import { maybeDeferred } from '../maybe.ts';
 import { checkDelay } from '../time.ts';
@@ -34,6 +35,7 @@ import {
 import { nameOf, type Step, type ThreadWork, toStep } from './task.ts';
 
 const log = new Logger('plait.threads');
+const logging = loggedBy(log);
 
 /** Options of a {@link ThreadPool}. */
 export interface ThreadPoolOptions {
@@ -244,7 +246,7 @@ export class ThreadPool {
     this.#given.delete(work.order.id);
     this.#forget(work);
     try {
-      onResult?.(success, result);
+      watchHook(onResult?.(success, result), `what is told of the result of ${work.name}`, logging);
     } catch (error) {
       log.failure(`what is told of the result of ${work.name} failed`, new Failure(error));
     }

@@ -240,6 +240,11 @@ function securingOf(request: Request, settings: Settings): Securing | undefined 
   if (url.protocol !== 'https:') return undefined;
   try {
     const contextFactory = settings.contextFactory(hostOf(url), portOf(url));
+    if (typeof (contextFactory as Partial<ITLSContextFactory> | null)?.tlsSettings !== 'function') {
+      // A promise would fail unhandled.
+      Promise.resolve(contextFactory).catch(() => {});
+      throw new TypeError('contextFactory must return what has tlsSettings, at once');
+    }
     return { contextFactory, handshakeTimeout: settings.connection.timeout };
   } catch (thrown) {
     throw failed(request, new Failure(thrown).value);

@@ -3,12 +3,14 @@
  * reports the first that fails with its timeline, leaves out what faults the failure does not need, and says how to
  * run it again.
  */
+import { isCoroutine } from '../../coroutine.ts';
 import { Deferred, getDebugging, setDebugging } from '../../defer.ts';
 import { Failure } from '../../failure.ts';
 import { describePending } from '../../inspect.ts';
 import type { Seconds } from '../../interfaces.ts';
 import { forgetSessions } from '../../io/tls-context.ts';
 import { eventAsText } from '../../log.ts';
+import { maybeDeferred } from '../../maybe.ts';
 import { pendingDeferreds, pendingMark } from '../../pending.ts';
 import {
   reportUnhandledFailures,
@@ -344,6 +346,8 @@ async function attempt(
     try {
       const returned = program(sim);
       if (returned instanceof Deferred) returned.addBoth(note);
+      else if (typeof returned === 'object' && returned !== null && isCoroutine(returned))
+        maybeDeferred(() => returned).addBoth(note);
       else Promise.resolve(returned).then(note, noteError);
     } catch (thrown) {
       noteError(thrown);

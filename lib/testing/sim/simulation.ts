@@ -4,6 +4,7 @@
  */
 import { asciiLowerCase } from '../../bytes.ts';
 import type { Deferred } from '../../defer.ts';
+import { neededNow } from '../../hooks.ts';
 import type { IDelayedCall, Seconds } from '../../interfaces.ts';
 import { Failure } from '../../failure.ts';
 import type { IO } from '../../io/io.ts';
@@ -242,7 +243,7 @@ export class Simulation {
   /** Lets everything happen until `until` holds, or nothing is left to happen, or `limit` seconds have passed. */
   run(until: () => boolean = () => false, limit: Seconds = Infinity): Halt {
     const end = this.#kernel.now + limit;
-    while (!until()) {
+    while (!neededNow(until(), 'until')) {
       if (this.#kernel.step(end)) continue;
       if (end < Infinity) this.#kernel.skipTo(end);
       return this.#kernel.nextTime === undefined ? 'idle' : 'late';
@@ -277,7 +278,7 @@ export class Simulation {
               outside.settle(go);
               return;
             }
-            if (until()) {
+            if (neededNow(until(), 'until')) {
               finish(() => resolve('done'));
               return;
             }
