@@ -33,6 +33,8 @@ export type DeferredState = 'unfired' | 'waiting' | 'succeeded' | 'failed';
 export interface Waiter {
   /** Given the result, which may be a Failure. Returns a Deferred that it fired by `Deferred.settle`, if any. */
   resume(result: unknown): Deferred<unknown> | undefined;
+  /** A failure is its own from then on, and may yet come back: it has not been dealt with. */
+  readonly takesOver?: true;
 }
 
 /** Several that are to be cancelled one after the other, each with what it waits for. */

@@ -222,21 +222,20 @@ export class Deferred<T> implements PromiseLike<T> {
    */
   chainDeferred(other: Deferred<T>): Deferred<void> {
     if ((other.#flags & CALLED) === 0) (other.#rare ??= {}).chainedTo = this;
-    let refused: unknown;
+    let refused: Failure | undefined;
     // The loop runs the other's chain, so that one may be chained to the next any number of times.
     const resume = (result: unknown): Deferred<unknown> | undefined => {
       try {
-        return other.setResult(result) && (other.#flags & MAY_NOT_RUN) === CALLED
-          ? other
-          : undefined;
+        const runs = other.setResult(result) && (other.#flags & MAY_NOT_RUN) === CALLED;
+        return runs ? other : undefined;
       } catch (error) {
-        return void (refused = error);
+        return void (refused = new Failure(error));
       }
     };
-    this.push(new Link({ resume }, show));
-    return this.addBoth(() => {
-      if (refused !== undefined) throw refused as Error;
-    });
+    const told = (): Failure | undefined => refused;
+    const first = new Link({ resume, takesOver: true }, show);
+    this.push(first, (first.next = new Link(told, told)));
+    return this as never;
   }
 
   private append(ok: Handler | undefined, bad: Handler | undefined): this {
@@ -244,10 +243,10 @@ export class Deferred<T> implements PromiseLike<T> {
     return this;
   }
 
-  private push(link: Link): void {
+  private push(link: Link, last = link): void {
     if (this.#last === undefined) this.#first = link;
     else this.#last.next = link;
-    this.#last = link;
+    this.#last = last;
     if ((this.#flags & MAY_NOT_RUN) === CALLED) Deferred.runChain(this);
   }
 
@@ -321,7 +320,8 @@ export class Deferred<T> implements PromiseLike<T> {
   /** Shows the result to one who waits for it; it stays RUNNING while what that fires is run on top of it. */
   private show(waiter: Waiter): Deferred<unknown> | undefined {
     const result = this.#result;
-    if (result instanceof Failure) (this.#rare ??= {}).observed = result as Failure;
+    if (result instanceof Failure && waiter.takesOver !== true)
+      (this.#rare ??= {}).observed = result as Failure;
     this.#flags |= RUNNING;
     const next = waiter.resume(result);
     if (next === undefined) this.#flags &= ~RUNNING;

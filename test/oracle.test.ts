@@ -112,6 +112,81 @@ const FOUND: Readonly<Record<string, Script>> = {
     { step: 'callback', d: 1, value: 1 },
     { step: 'callback', d: 0, value: 2 },
   ],
+  'those who wait behind a long line see what the one before has left': [
+    { step: 'semaphore', lock: 0, tokens: 1 },
+    { step: 'acquire', lock: 0, d: 0 },
+    { step: 'crowd', lock: 0, count: 2000, inside: true, coroutines: false, cancel: 0 },
+    {
+      step: 'lockRun',
+      lock: 0,
+      d: 1,
+      args: [],
+      body: { label: 1, steps: [], then: { end: 'throw', error: { name: 'Bang', message: 'no' } } },
+    },
+    {
+      step: 'lockRun',
+      lock: 0,
+      d: 2,
+      args: [],
+      body: { label: 2, steps: [], then: { end: 'deferred', d: 1 } },
+    },
+    {
+      step: 'addCallback',
+      d: 2,
+      body: { label: 3, steps: [], then: { end: 'value', value: 1 } },
+    },
+    { step: 'release', lock: 0 },
+  ],
+  'a failure that comes back from the Deferred that it was chained to is unhandled': [
+    { step: 'fail', d: 0, error: { name: 'Bang', message: 'no' } },
+    { step: 'new', d: 1 },
+    { step: 'chain', d: 0, other: 1 },
+    { step: 'addCallback', d: 0, body: { label: 1, steps: [], then: { end: 'deferred', d: 1 } } },
+  ],
+  'chaining leaves nothing to a callback that the other Deferred adds at once': [
+    { step: 'succeed', d: 0, value: 1 },
+    { step: 'new', d: 1 },
+    {
+      step: 'addBoth',
+      d: 1,
+      body: {
+        label: 1,
+        steps: [
+          { step: 'addCallback', d: 0, body: { label: 2, steps: [], then: { end: 'same' } } },
+        ],
+        then: { end: 'same' },
+      },
+    },
+    { step: 'chain', d: 0, other: 1 },
+  ],
+  'what waits for an async function that waits for it is not cancelled': [
+    { step: 'new', d: 0 },
+    {
+      step: 'addBoth',
+      d: 0,
+      body: {
+        label: 1,
+        steps: [],
+        then: { end: 'async', label: 2, ops: [{ op: 'wait', d: 0 }] },
+      },
+    },
+    { step: 'callback', d: 0, value: 1 },
+    { step: 'cancel', d: 0 },
+  ],
+  'an async function is cancelled in what it awaits': [
+    { step: 'new', d: 0 },
+    { step: 'succeed', d: 1, value: 1 },
+    {
+      step: 'addBoth',
+      d: 1,
+      body: {
+        label: 1,
+        steps: [],
+        then: { end: 'async', label: 2, ops: [{ op: 'wait', d: 0 }] },
+      },
+    },
+    { step: 'cancel', d: 1 },
+  ],
 };
 
 t.test('scripts that have found a fault', { skip }, async (t) => {

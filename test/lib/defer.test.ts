@@ -449,6 +449,32 @@ t.test('chainDeferred gives the result to another', async (t) => {
   t.equal(successResultOf(e), undefined);
 });
 
+t.test(
+  'chainDeferred leaves undefined to a callback that the other one adds at once',
+  async (t) => {
+    const [one, other] = [succeed(1), new Deferred<number>()];
+    const seen: unknown[] = [];
+    other.addCallback(() => {
+      one.addCallback((value) => {
+        seen.push(value);
+      });
+    });
+    one.chainDeferred(other);
+    t.same(seen, [undefined]);
+  },
+);
+
+t.test('a failure that comes back from the Deferred that it was chained to is unhandled', (t) => {
+  const one = new Deferred<void>();
+  const other = new Deferred<void>();
+  one.chainDeferred(other);
+  one.errback(tooMany());
+  one.addCallback(() => other);
+  t.equal(unhandledFailures().length, 1);
+  failureResultOf(one, RangeError);
+  t.end();
+});
+
 t.test('a paused Deferred', async (t) => {
   t.test('runs nothing until it has been unpaused as often', async (t) => {
     const d = new Deferred<number>();

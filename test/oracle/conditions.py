@@ -4,26 +4,29 @@ from twisted.internet import defer
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
+from wakings import DeferredLock, begin, must_put_off, wake
 from world import STEPS, Refused, entry
 
 step = entry(STEPS)
 
 
 class DeferredQueue(defer.DeferredQueue):
-    """Twisted's, until somebody waits to put."""
+    """Twisted's, until somebody waits to put, or is to be woken by a loop."""
 
     def __init__(self, size, backlog):
         super().__init__(size, backlog)
         self.putters = []
-        self.has_waited = False
+        # How many of those have been told that theirs is in.
+        self.accepted = 0
+        self.as_plait = False
         self.telling = False
 
     def putWait(self, thing):
-        self.has_waited = True
+        self.as_plait = True
         putter = Deferred(lambda _: self.leave(putter))
-        self.putters.append((putter, thing))
+        self.putters.append((putter, thing, False))
         if len(self.putters) == 1:
-            self.go_on()
+            wake(self.go_on)
         return putter
 
     def leave(self, putter):
@@ -32,57 +35,69 @@ class DeferredQueue(defer.DeferredQueue):
     def most(self):
         return (float("inf") if self.size is None else self.size) + len(self.waiting)
 
+    def things(self):
+        return len(self.pending) + self.accepted
+
     def put(self, thing):
-        if not self.has_waited:
-            super().put(thing)
-        elif len(self.pending) + len(self.putters) >= self.most():
+        if not self.as_plait:
+            if not self.waiting:
+                super().put(thing)
+                return
+            if not must_put_off(self.go_on):
+                begin(lambda: super(DeferredQueue, self).put(thing), self.go_on)
+                return
+            self.as_plait = True
+        if len(self.pending) + len(self.putters) >= self.most():
             raise defer.QueueOverflow()
-        elif self.putters:
-            self.putters.append((Deferred(), thing))
+        if self.putters:
+            self.putters.append((Deferred(), thing, True))
+            self.accepted += 1
         else:
             self.pending.append(thing)
-            self.go_on()
+        if self.waiting:
+            wake(self.go_on)
 
     def get(self):
-        if not self.has_waited:
+        if not self.as_plait:
             return super().get()
         if not self.waiting and self.pending:
             thing = self.pending.pop(0)
-            self.go_on_unless_telling()
+            self.wake_putters()
             return defer.succeed(thing)
         served = len(self.pending) + len(self.putters) > len(self.waiting)
-        waits = max(0, len(self.waiting) - len(self.pending))
+        waits = max(0, len(self.waiting) - self.things())
         if not served and self.backlog is not None and waits >= self.backlog:
             raise defer.QueueUnderflow()
         getter = Deferred(lambda _: self.waiting.remove(getter))
         self.waiting.append(getter)
         if served:
-            self.go_on_unless_telling()
+            self.wake_putters()
         return getter
 
-    def go_on_unless_telling(self):
-        if not self.telling:
-            self.go_on()
+    def wake_putters(self):
+        if self.putters and not self.telling:
+            wake(self.go_on)
 
     def go_on(self):
-        while True:
-            if self.waiting and self.pending:
-                self.waiting.pop(0).callback(self.pending.pop(0))
-            elif self.putters and len(self.pending) < self.most():
-                putter, thing = self.putters.pop(0)
-                self.pending.append(thing)
-                outer, self.telling = self.telling, True
-                putter.callback(None)
-                self.telling = outer
-            else:
-                return
+        if self.waiting and self.pending:
+            self.waiting.pop(0).callback(self.pending.pop(0))
+        elif self.putters and (self.accepted or len(self.pending) < self.most()):
+            putter, thing, is_accepted = self.putters.pop(0)
+            self.accepted -= is_accepted
+            self.pending.append(thing)
+            outer, self.telling = self.telling, True
+            putter.callback(None)
+            self.telling = outer
+        else:
+            return False
+        return True
 
 
 class DeferredCondition:
     """A lock, and waiting inside it to be notified."""
 
     def __init__(self, run):
-        self.lock = defer.DeferredLock()
+        self.lock = DeferredLock()
         self.run = run
         self.waiting = []
         # Those whose turn it is, and who have not been told.
@@ -122,11 +137,17 @@ class DeferredCondition:
         self.must_be_locked()
         self.notified += self.waiting[:count]
         del self.waiting[:count]
-        while self.notified:
-            self.notified.pop(0).callback(None)
+        if self.notified:
+            wake(self.tell_first)
+
+    def tell_first(self):
+        if not self.notified:
+            return False
+        self.notified.pop(0).callback(None)
+        return True
 
     def must_be_locked(self):
-        if not self.lock.locked:
+        if self.lock.free():
             raise Refused()
 
 
@@ -182,4 +203,4 @@ def notifyAll(world, step):
 def conditionLook(world, step):
     condition = world.thing("condition", step["condition"])
     if condition is not None:
-        world.line(world.show(bool(condition.lock.locked)))
+        world.line(world.show(condition.lock.free() == 0))

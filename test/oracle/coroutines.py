@@ -4,7 +4,7 @@ from twisted.internet import defer
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
-from corrections import Promise, add_both_uncorrected, is_unfinished, now, use
+from corrections import Followed, Frame, Promise, add_both_uncorrected, is_unfinished, now, use
 from steps import waits_for
 from world import ENDS, STEPS, Later, Refused, classes, entry, make_error
 
@@ -29,7 +29,7 @@ def inlinePlain(world, step):
     if not world.fresh(step["d"]):
         return
     returned = []
-    call = world.function(step["body"])
+    call = world.function(step["body"], framed=False)
     try:
         deferred = defer.inlineCallbacks(lambda: returned.append(call()))()
     except Exception as error:
@@ -83,29 +83,44 @@ def run_generator(world, then, own):
 def async_(world, then, given, owner, ring):
     if not use("async-returned"):
         return run_generator(world, then, None)
+    frame = world.frame
     promise = run_async(world, then)
     deferred = Deferred()
-    promise.then(deferred.callback, deferred.errback)
+    if frame is not None:
+        Followed(deferred, frame)
+
+    def follow(fire):
+        def settled(outcome):
+            if frame is not None:
+                frame.end()
+            if frame is None or not frame.given_up:
+                fire(outcome)
+
+        return settled
+
+    promise.then(follow(deferred.callback), follow(deferred.errback))
     world.add_inner(deferred)
     return deferred
 
 
 def run_async(world, then):
     """Runs a function as JavaScript runs an async one: each `yield` of its operations is an `await`."""
-    promise = Promise(world.microtasks)
+    frame = world.frame
+    promise = Promise(world.microtasks, frame)
     world.line(f"c{then['label']} starts")
     run = run_ops(world, Coroutine(then["label"], None, True), then["ops"])
 
     def go_on(resume):
         try:
-            awaited = resume()
+            with world.framed(frame):
+                awaited = resume()
         except StopIteration as stop:
             value = None if stop.value is None else stop.value[0]
             promise.resolve(value.deferred if isinstance(value, Returned) else value)
         except Exception as error:
             promise.reject(error)
         else:
-            known = Promise(world.microtasks)
+            known = Promise(world.microtasks, frame)
             known.resolve(awaited)
             known.then(lambda value: go_on(lambda: run.send(value)), lambda error: go_on(lambda: run.throw(error)))
 
@@ -119,6 +134,8 @@ class Coroutine:
         # Gives the Deferred that it must not wait for at its end.
         self.own = own
         self.is_async = is_async
+        # What is awaited by others that it calls.
+        self.frame = Frame(now.world.microtasks)
         self.got = None
 
 
@@ -154,7 +171,8 @@ def steps(world, co, op):
         yield
     world.depth += 1
     try:
-        world.perform(op["steps"])
+        with world.framed(world.frame if co.is_async else co.frame):
+            world.perform(op["steps"])
     finally:
         world.depth -= 1
 

@@ -308,6 +308,8 @@ class Microtasks:
 
     def __init__(self):
         self.jobs = []
+        # What Node does when there are no more of them.
+        self.ticks = []
 
     def add(self, job):
         self.jobs.append(job)
@@ -315,22 +317,96 @@ class Microtasks:
     def run(self):
         """True if there was anything to do."""
         found = len(self.jobs) > 0
-        while self.jobs:
-            self.jobs.pop(0)()
+        while self.jobs or self.ticks:
+            (self.jobs or self.ticks).pop(0)()
         return found
+
+
+class Frame:
+    """What an async function awaits, which is cancelled with it."""
+
+    def __init__(self, microtasks):
+        self.microtasks = microtasks
+        self.noted = {}
+        # Cancelled while it awaited no Deferred: the next one is cancelled instead, if it comes at once.
+        self.due = False
+        self.given_up = False
+        self.over = False
+
+    def note(self, deferred):
+        if not self.over:
+            self.noted[id(deferred)] = deferred
+
+    def heard(self, deferred):
+        if self.due and not self.over:
+            self.due = False
+            cancel_guarded(deferred)
+
+    def forget(self, deferred):
+        self.noted.pop(id(deferred), None)
+
+    def end(self):
+        self.over = True
+        self.noted = {}
+
+
+class Followed(Status):
+    """Cancels the Deferred of an async function's promise, by what its frame has noted."""
+
+    def __init__(self, deferred, frame):
+        super().__init__(deferred)
+        self.frame = frame
+        deferred.cancel = lambda: self.cancel(deferred)
+
+    @property
+    def awaited(self):
+        noted = list(self.frame.noted.values())
+        return noted[-1] if noted else None
+
+    @awaited.setter
+    def awaited(self, _):
+        pass
+
+    def running(self):
+        return self.awaited is None
+
+    def cancel(self, outer):
+        if outer.called:
+            Deferred.cancel(outer)
+        elif self.running():
+            self.frame.due = True
+            microtasks = self.frame.microtasks
+            microtasks.add(lambda: microtasks.ticks.append(lambda: self.give_up(outer)))
+        elif not self.waits_for_itself():
+            *others, last = list(self.frame.noted.values())
+            for each in others:
+                cancel_guarded(each)
+            last.cancel()
+
+    def give_up(self, outer):
+        if self.frame.due and not outer.called:
+            self.frame.given_up = True
+            outer.errback(defer.CancelledError())
 
 
 class Promise:
     """JavaScript's, as far as async functions need it: `then` takes what ends, and makes no promise."""
 
-    def __init__(self, microtasks):
+    def __init__(self, microtasks, frame):
         self.microtasks = microtasks
+        # That of the function that awaits it, or whose it is.
+        self.frame = frame
         self.reactions = []
         self.outcome = None
 
     def resolve(self, value):
         if isinstance(value, Deferred):
-            self.microtasks.add(lambda: then(value, self.microtasks, self.fulfill, self.reject))
+            frame = None
+            ready = value.called and not value.paused and not is_unfinished(value)
+            if self.frame is not None and not ready:
+                frame = self.frame
+                frame.note(value)
+            self.microtasks.add(lambda: then(value, frame, self))
         else:
             self.fulfill(value)
 
@@ -356,11 +432,13 @@ class Promise:
         self.microtasks.add(lambda: reaction[side](value))
 
 
-def then(deferred, microtasks, fulfilled, rejected):
+def then(deferred, frame, known):
     """`Deferred.then`: shows the result and leaves it there."""
-    promise = Promise(microtasks)
+    promise = Promise(known.microtasks, None)
 
     def shown(result):
+        if frame is not None:
+            frame.forget(deferred)
         if isinstance(result, Failure):
             deferred._observed = result
             promise.reject(result.value)
@@ -369,7 +447,9 @@ def then(deferred, microtasks, fulfilled, rejected):
         return result
 
     add_both_uncorrected(deferred, shown)
-    promise.then(fulfilled, rejected)
+    if frame is not None:
+        frame.heard(deferred)
+    promise.then(known.fulfill, known.reject)
 
 
 # -- The clock ---------------------------------------------------------------------------------------------------------
@@ -396,6 +476,7 @@ class Clock(task.Clock):
 
     def callLater(self, delay, fn, *args, **kwargs):
         def logged():
+            outer, now.world.frame = now.world.frame, None
             try:
                 if now.corrected and getattr(fn, "__name__", "") == "timeItOut":
                     # It is addTimeout's, and calls cancel().
@@ -408,6 +489,8 @@ class Clock(task.Clock):
                 if not use("failed-call"):
                     raise
                 now.world.log(error)
+            finally:
+                now.world.frame = outer
 
         self.requests += 1
         call = super().callLater(delay, logged)

@@ -78,8 +78,7 @@ def crowd(world, step):
     if lock is None:
         return
     record = Record()
-    tokens = int(not lock.locked) if isinstance(lock, defer.DeferredLock) else lock.tokens
-    held = [lock.acquire() for _ in range(max(1, tokens))]
+    held = [lock.acquire() for _ in range(max(1, lock.free()))]
     line = []
 
     def release():

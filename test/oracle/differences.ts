@@ -640,4 +640,30 @@ export const DIFFERENCES: readonly Difference[] = [
       },
     ],
   },
+  {
+    name: 'woken-by-loop',
+    reason:
+      'Who waits for a lock, a semaphore, a queue, a condition or a list is woken inside the one before only 64 levels deep, and beyond that by a loop, when the one before has gone on; so any number may wait. With Twisted each is woken inside the one before, until the stack is full.',
+    how: 'corrected',
+    examples: [
+      {
+        script: [
+          { step: 'lock', lock: 0 },
+          { step: 'acquire', lock: 0, d: 0 },
+          { step: 'crowd', lock: 0, count: 64, inside: true, coroutines: false, cancel: 0 },
+          { step: 'lockRun', lock: 0, d: 1, body: body(1, [], { end: 'nothing' }), args: [] },
+          {
+            step: 'lockRun',
+            lock: 0,
+            d: 2,
+            body: body(2, [{ step: 'lockLook', lock: 0 }]),
+            args: [],
+          },
+          { step: 'release', lock: 0 },
+        ],
+        plait: ['  = d1 none'],
+        twisted: ['  = d1 DeferredLock', '= d1 none'],
+      },
+    ],
+  },
 ];

@@ -4,6 +4,7 @@
  */
 import { runInThisContext } from 'node:vm';
 import {
+  Deferred,
   globalLogPublisher,
   type LogEvent,
   reportUnhandledFailures,
@@ -51,6 +52,8 @@ export async function runPlait(
     world.over = true;
     traces.push([...world.trace, 'does not end']);
   };
+  // From the first async function on, plait notes what such functions await; a script must not depend on those before.
+  new Deferred<void>().addCallback(async () => {});
   const observer = (event: LogEvent) => world.logged(event);
   reportUnhandledFailures();
   const stopCollecting = collectLoggedErrors();

@@ -18,10 +18,12 @@ import conditions  # noqa: F401  fill the tables of what can be performed
 import coroutines  # noqa: F401
 import crowd  # noqa: F401
 from corrections import now
+from wakings import wakings
 from world import World
 
 
 def run(request):
+    wakings.depth, wakings.put_off = 0, {}
     now.world = world = World(request.get("raw", False))
     world.run(request["script"])
     return world.trace
@@ -30,8 +32,8 @@ def run(request):
 def answer(request):
     now.used = used = set()
     now.corrected = request["corrected"]
-    # Each waiter of a long line is woken inside the one before; but some things never end unless they are corrected.
-    sys.setrecursionlimit(100_000 if now.corrected else 5000)
+    # Wakings, up to 64 of them, inside one another take a thousand.
+    sys.setrecursionlimit(10_000)
     trace = run(request)
     if "coroutine-cancel" in used:
         # Mostly Twisted's own way of cancelling a coroutine shows no difference.

@@ -6,6 +6,7 @@ from twisted.python.failure import Failure
 
 from conditions import DeferredQueue
 from corrections import LoopingCall, use
+from wakings import DeferredLock, DeferredSemaphore
 from world import ENDS, STEPS, Refused, classes, entry, make_error
 
 step = entry(STEPS)
@@ -332,12 +333,12 @@ def loopLook(world, step):
 
 @step
 def lock(world, step):
-    world.things.setdefault(("lock", step["lock"]), defer.DeferredLock())
+    world.things.setdefault(("lock", step["lock"]), DeferredLock())
 
 
 @step
 def semaphore(world, step):
-    world.things.setdefault(("lock", step["lock"]), defer.DeferredSemaphore(step["tokens"]))
+    world.things.setdefault(("lock", step["lock"]), DeferredSemaphore(step["tokens"]))
 
 
 @step
@@ -367,10 +368,10 @@ def lockRun(world, step):
 @step
 def lockLook(world, step):
     lock = world.thing("lock", step["lock"])
-    if isinstance(lock, defer.DeferredLock):
-        look(world, lock.locked, len(lock.waiting))
+    if isinstance(lock, DeferredLock):
+        look(world, lock.free() == 0, lock.line())
     elif lock is not None:
-        look(world, lock.tokens, len(lock.waiting))
+        look(world, lock.free(), lock.line())
 
 
 @step
@@ -406,7 +407,7 @@ def get(world, step):
 def queueLook(world, step):
     queue = world.thing("queue", step["queue"])
     if queue is not None:
-        things, waiting = len(queue.pending), len(queue.waiting)
+        things, waiting = queue.things(), len(queue.waiting)
         look(world, max(0, things - waiting), max(0, waiting - things))
 
 

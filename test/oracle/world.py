@@ -1,11 +1,13 @@
 """What one script makes with Twisted, and the trace that it writes. The twin of world.ts."""
 
+from contextlib import contextmanager
+
 from twisted.internet import defer
 from twisted.internet.defer import Deferred
 from twisted.internet.error import AlreadyCalled
 from twisted.python.failure import Failure
 
-from corrections import Clock, Microtasks, is_being_cancelled, now, use
+from corrections import Clock, Frame, Microtasks, is_being_cancelled, now, use
 
 MOST_STEPS = 400
 
@@ -86,6 +88,8 @@ class World:
         # Deferreds of coroutines and promises that callbacks returned.
         self.inner = {}
         self.microtasks = Microtasks()
+        # That of the function on the stack: what an async function notes what it awaits in.
+        self.frame = None
         # What became of all who waited in line, for the end of the trace.
         self.crowds = []
 
@@ -226,14 +230,16 @@ class World:
             self.line(f"there is no {kind} {number}")
         return thing
 
-    def function(self, body, owner=None, ring="wait", runs=True):
+    def function(self, body, owner=None, ring="wait", runs=True, framed=True):
         """
         The function that a body describes. `owner` gives the Deferred whose callback it is, if it is one; if `ring` is
-        "avoid", it does not return what waits for that. If `runs`, a generator that it returns is run as a coroutine.
+        "avoid", it does not return what waits for that. If `runs`, a generator that it returns is run as a coroutine; if
+        `framed`, who calls it waits for what it returns.
         """
 
         def call(*given):
-            outcome = perform(*given)
+            with self.framed(Frame(self.microtasks) if framed else self.frame):
+                outcome = perform(*given)
             return outcome.start(owner) if runs and isinstance(outcome, Later) else outcome
 
         def perform(*given):
@@ -250,11 +256,20 @@ class World:
 
         return call
 
+    @contextmanager
+    def framed(self, frame):
+        """In `frame`, as that of the function on the stack."""
+        outer, self.frame = self.frame, frame
+        try:
+            yield
+        finally:
+            self.frame = outer
+
     def canceller(self, number, body):
         """A canceller that is on the stack already only says so: two may cancel one another."""
         if body is None:
             return None
-        call = self.function(body, runs=False)
+        call = self.function(body, runs=False, framed=False)
 
         def cancel(deferred):
             if number in self.cancelling:
