@@ -17,6 +17,7 @@ import type { ConnectionOptions, SecureContext, TLSSocket, TLSSocketOptions } fr
 import { type Address, isIPAddress } from '../address.ts';
 import { asciiLowerCase } from '../bytes.ts';
 import { Failure } from '../failure.ts';
+import { Fifo } from '../fifo.ts';
 import type { Seconds } from '../interfaces.ts';
 import { Logger } from '../log.ts';
 import type { TLSSettings } from '../tls-settings.ts';
@@ -79,7 +80,7 @@ export class TLSWire implements Wire, WireEvents {
   #error: Error | undefined;
   #closed = false;
   /** Written, and not yet given to the engine. */
-  #queue: Uint8Array[] = [];
+  readonly #queue = new Fifo<Uint8Array>();
   #queuedBytes = 0;
   /** How many bytes the engine has, and has not called back for. */
   #engineBytes = 0;
@@ -381,7 +382,7 @@ export class TLSWire implements Wire, WireEvents {
 
   /** Lets go of the engine, and of what has not been sent. */
   #drop(): void {
-    this.#queue = [];
+    this.#queue.clear();
     this.#queuedBytes = this.#engineBytes = 0;
     this.#socket.destroy();
     this.#below.destroy();
@@ -420,7 +421,7 @@ export class TLSWire implements Wire, WireEvents {
 
   write(data: Uint8Array): void {
     if (data.length === 0 || this.#saysGoodbye || this.#closed || this.#error !== undefined) return;
-    this.#queue.push(data);
+    this.#queue.add(data);
     this.#queuedBytes += data.length;
     this.#owesDrain = true;
     this.#flushSoon();
@@ -456,22 +457,23 @@ export class TLSWire implements Wire, WireEvents {
 
   /** The next piece for the engine. */
   #take(): Uint8Array | undefined {
-    const [first] = this.#queue;
+    const { first } = this.#queue;
     if (first === undefined) return undefined;
     if (first.length > PIECE_BYTES) {
-      this.#queue[0] = first.subarray(PIECE_BYTES);
+      this.#queue.take();
+      this.#queue.putBack(first.subarray(PIECE_BYTES));
       this.#queuedBytes -= PIECE_BYTES;
       return first.subarray(0, PIECE_BYTES);
     }
-    let [count, size] = [0, 0];
-    for (const { length } of this.#queue) {
-      if (size + length > PIECE_BYTES) break;
-      size += length;
-      count++;
+    const pieces: Uint8Array[] = [];
+    let size = 0;
+    while (size + (this.#queue.first?.length ?? Infinity) <= PIECE_BYTES) {
+      const piece = this.#queue.take();
+      size += piece.length;
+      pieces.push(piece);
     }
-    const pieces = this.#queue.splice(0, count);
     this.#queuedBytes -= size;
-    return count === 1 ? first : Buffer.concat(pieces, size);
+    return pieces.length === 1 ? first : Buffer.concat(pieces, size);
   }
 
   #toldDrained(): void {
@@ -570,7 +572,7 @@ export class TLSWire implements Wire, WireEvents {
     const answers = this.#peerEnded && !this.#saysGoodbye && this.#error === undefined;
     if (answers && this.#wire.bufferedBytes <= PIECE_BYTES) {
       this.#closing = true;
-      this.#queue = [];
+      this.#queue.clear();
       this.#queuedBytes = 0;
       this.#setPatience();
       this.#sayGoodbye();
