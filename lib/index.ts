@@ -102,6 +102,7 @@ export type {
   IStreamServerEndpointStringParser,
   ServerEndpointReactor,
 } from './endpoint-plugins.ts';
+export { serviceFromString, StreamServerEndpointService } from './endpoint-service.ts';
 export {
   clientFromString,
   registerClientEndpointParser,
@@ -267,14 +268,7 @@ export {
   TransportDuplex,
 } from './streams.ts';
 export { ServerNames } from './server-names.ts';
-export {
-  CooperatorService,
-  MultiService,
-  Service,
-  serviceFromString,
-  StreamServerEndpointService,
-  TimerService,
-} from './service.ts';
+export { CooperatorService, MultiService, Service, TimerService } from './service.ts';
 export { StandardIO, StandardIOEndpoint } from './stdio.ts';
 export {
   CertificateOptions,

@@ -90,6 +90,7 @@ export const FLOORS: readonly (readonly string[])[] = [
     'endpoint-credentials',
     'endpoint-description',
     'endpoint-plugins',
+    'endpoint-service',
     'endpoint-strings',
     'endpoints',
     'file-sender',

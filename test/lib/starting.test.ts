@@ -90,7 +90,7 @@ t.test(
   'FND-10: a failure of ready that no errback takes fails it too, a second later',
   async (t) => {
     const listen = (reactor: SimReactor) => reactor.listenTCP(7, new Factory());
-    const ways: Readonly<Record<string, (reactor: SimReactor) => void>> = {
+    const ways: Readonly<Record<string, (reactor: SimReactor) => unknown>> = {
       'a callback': (reactor) => listen(reactor).ready.addCallback(() => {}),
       'a look': (reactor) => listen(reactor).ready,
       'a UDP port': (reactor) => {

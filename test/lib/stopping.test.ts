@@ -11,8 +11,10 @@ import {
   Factory,
   globalLogPublisher,
   inlineCallbacks,
+  type IListeningPort,
   type IProtocolFactory,
   type IStreamClientEndpoint,
+  type IStreamServerEndpoint,
   type LogEvent,
   formatEvent,
   maybeDeferred,
@@ -23,6 +25,7 @@ import {
   Reactor,
   ReconnectingClientFactory,
   Service,
+  StreamServerEndpointService,
   succeed,
   ThreadPoolStopped,
   TimerService,
@@ -602,4 +605,45 @@ t.test('FND-02: a MultiService stops, whatever its parts do, and names those', a
   all.grace = null;
   void all.stopService();
   t.same(clock.getDelayedCalls(), []);
+});
+
+t.test('FND-02: a port that comes after its service was stopped is closed', async (t) => {
+  const ports: MemoryPort[] = [];
+  class MemoryPort {
+    readonly ready = succeed(this as unknown as IListeningPort);
+    closed = 0;
+    stopListening() {
+      this.closed++;
+      return succeed();
+    }
+  }
+  const opened: Deferred<void>[] = [];
+  const endpoint = {
+    async listen() {
+      const port = new MemoryPort();
+      ports.push(port);
+      const gate = new Deferred<void>();
+      opened.push(gate);
+      // What is awaited cannot be cancelled.
+      await new Promise<void>((resolve) => {
+        gate.addCallback(resolve);
+      });
+      return port;
+    },
+  } as unknown as IStreamServerEndpoint;
+  const service = new StreamServerEndpointService(endpoint, new Factory());
+  service.startService();
+  await service.stopService();
+  service.startService();
+  for (const gate of opened) gate.callback();
+  t.equal(await service.whenListening(), ports[1] as unknown as IListeningPort);
+  t.same(
+    ports.map(({ closed }) => closed),
+    [1, 0],
+  );
+  await service.stopService();
+  t.same(
+    ports.map(({ closed }) => closed),
+    [1, 1],
+  );
 });
