@@ -33,8 +33,9 @@ export type DeferredState = 'unfired' | 'waiting' | 'succeeded' | 'failed';
 export interface Waiter {
   /** Given the result, which may be a Failure. Returns a Deferred that it fired by `Deferred.settle`, if any. */
   resume(result: unknown): Deferred<unknown> | undefined;
-  /** A failure is its own from then on, and may yet come back: it has not been dealt with. */
+  /** It takes the result away, so that a failure has not been dealt with; what is left then is what it `refused` with. */
   readonly takesOver?: true;
+  refused?: Failure;
 }
 
 /** Several that are to be cancelled one after the other, each with what it waits for. */
@@ -86,6 +87,7 @@ export const RUNNING = 2; // a function of the chain is on the stack: what is ad
 export const PAUSED = 4; // by pause()
 export const WAITING = 8; // for the Deferred in #result, which will hand its result over
 export const WAITED = 32; // some other Deferred has waited for it
+export const TAKEN = 64; // the one that took the result is being run, and then there is none left
 export const SWALLOW = 16; // cancelled without a canceller: one late result is to be ignored
 export const MAY_NOT_RUN = CALLED | RUNNING | PAUSED | WAITING; // unless of these it is just CALLED
 

@@ -34,6 +34,7 @@ import {
   show,
   SWALLOW,
   type Sweep,
+  TAKEN,
   WAITED,
   type Waiter,
   WAITING,
@@ -87,7 +88,7 @@ export class Deferred<T> implements PromiseLike<T> {
         'a Deferred cannot be fired with a Deferred: return it from a callback, or chainDeferred it',
       );
     }
-    this.fire(result);
+    if (this.setResult(result)) Deferred.run(this);
   }
 
   /**
@@ -96,7 +97,7 @@ export class Deferred<T> implements PromiseLike<T> {
    * @throws AlreadyCalledError if it was fired before
    */
   errback(reason: Failure | Error): void {
-    this.fire(Failure.from(reason));
+    if (this.setResult(Failure.from(reason))) Deferred.run(this);
   }
 
   /**
@@ -145,10 +146,6 @@ export class Deferred<T> implements PromiseLike<T> {
     if ((this.#flags & CALLED) !== 0) return;
     this.#flags |= SWALLOW;
     this.errback(new CancelledError('cancelled, but its canceller failed', { cause: error }));
-  }
-
-  private fire(result: unknown): void {
-    if (this.setResult(result)) Deferred.run(this);
   }
 
   /** False if the result is to be ignored. */
@@ -222,19 +219,19 @@ export class Deferred<T> implements PromiseLike<T> {
    */
   chainDeferred(other: Deferred<T>): Deferred<void> {
     if ((other.#flags & CALLED) === 0) (other.#rare ??= {}).chainedTo = this;
-    let refused: Failure | undefined;
-    // The loop runs the other's chain, so that one may be chained to the next any number of times.
-    const resume = (result: unknown): Deferred<unknown> | undefined => {
-      try {
-        const runs = other.setResult(result) && (other.#flags & MAY_NOT_RUN) === CALLED;
-        return runs ? other : undefined;
-      } catch (error) {
-        return void (refused = new Failure(error));
-      }
+    const waiter: Waiter = {
+      takesOver: true,
+      // The loop runs the other's chain, so that one may be chained to the next any number of times.
+      resume: (result) => {
+        try {
+          const runs = other.setResult(result) && (other.#flags & MAY_NOT_RUN) === CALLED;
+          return runs ? other : undefined;
+        } catch (error) {
+          return void (waiter.refused = new Failure(error));
+        }
+      },
     };
-    const told = (): Failure | undefined => refused;
-    const first = new Link({ resume, takesOver: true }, show);
-    this.push(first, (first.next = new Link(told, told)));
+    this.push(new Link(waiter, show));
     return this as never;
   }
 
@@ -243,10 +240,10 @@ export class Deferred<T> implements PromiseLike<T> {
     return this;
   }
 
-  private push(link: Link, last = link): void {
+  private push(link: Link): void {
     if (this.#last === undefined) this.#first = link;
     else this.#last.next = link;
-    this.#last = last;
+    this.#last = link;
     if ((this.#flags & MAY_NOT_RUN) === CALLED) Deferred.runChain(this);
   }
 
@@ -309,7 +306,8 @@ export class Deferred<T> implements PromiseLike<T> {
         const under = below?.pop();
         if (under === undefined) return;
         current = under;
-        current.#flags &= ~RUNNING;
+        if ((current.#flags & TAKEN) !== 0) current.#result = undefined;
+        current.#flags &= ~(RUNNING | TAKEN);
       }
     } finally {
       // No function is called here unless it must be: the stack may be full, and the count must be kept.
@@ -320,11 +318,13 @@ export class Deferred<T> implements PromiseLike<T> {
   /** Shows the result to one who waits for it; it stays RUNNING while what that fires is run on top of it. */
   private show(waiter: Waiter): Deferred<unknown> | undefined {
     const result = this.#result;
-    if (result instanceof Failure && waiter.takesOver !== true)
-      (this.#rare ??= {}).observed = result as Failure;
+    const takesOver = waiter.takesOver === true;
+    if (result instanceof Failure && !takesOver) (this.#rare ??= {}).observed = result as Failure;
     this.#flags |= RUNNING;
     const next = waiter.resume(result);
     if (next === undefined) this.#flags &= ~RUNNING;
+    if (takesOver && next !== undefined) this.#flags |= TAKEN;
+    else if (takesOver) this.#result = waiter.refused;
     return next;
   }
 

@@ -187,6 +187,16 @@ const FOUND: Readonly<Record<string, Script>> = {
     },
     { step: 'cancel', d: 1 },
   ],
+  'chaining leaves nothing, though the other Deferred pauses the first': [
+    { step: 'new', d: 0 },
+    { step: 'fail', d: 1, error: { name: 'Boom', message: 'no' } },
+    {
+      step: 'addErrback',
+      d: 0,
+      body: { label: 1, steps: [{ step: 'pause', d: 1 }], then: { end: 'nothing' } },
+    },
+    { step: 'chain', d: 1, other: 0 },
+  ],
 };
 
 t.test('scripts that have found a fault', { skip }, async (t) => {

@@ -464,6 +464,19 @@ t.test(
   },
 );
 
+t.test('chainDeferred leaves undefined, though the other one pauses it', (t) => {
+  const [one, other] = [new Deferred<void>(), new Deferred<void>()];
+  other.addErrback(() => {
+    one.pause();
+  });
+  one.chainDeferred(other);
+  one.errback(tooMany());
+  t.equal(one.paused, 1);
+  t.equal(one.result, undefined);
+  t.equal(unhandledFailures().length, 0);
+  t.end();
+});
+
 t.test('a failure that comes back from the Deferred that it was chained to is unhandled', (t) => {
   const one = new Deferred<void>();
   const other = new Deferred<void>();
