@@ -5,7 +5,7 @@
  * A rule for editors: a coroutine that comes to its end never fires its Deferred itself while it is being resumed, but
  * hands it back to the loop that resumed it; so a chain of coroutines waiting for one another needs no stack.
  */
-import { AsyncResource } from 'node:async_hooks';
+import { AsyncLocalStorage, AsyncResource } from 'node:async_hooks';
 import { noteAwait, notePlain } from './awaited.ts';
 import { isCoroutine, isThenable, type Relay, type Waiter } from './chain.ts';
 import type { Deferred as DeferredType } from './defer.ts';
@@ -107,6 +107,25 @@ function isStackLeft(depth: number): boolean {
 /** Its end is told when the coroutine ends, so it need not be watched for collection. */
 const RESOURCE_OPTIONS = { requireManualDestroy: true } as const;
 
+/**
+ * True if what is entered by `enterWith` inside of an AsyncResource is there the next time too. From Node 24 on it is
+ * not: a resource has the context in which it was made.
+ */
+function resourcesKeep(): boolean {
+  const storage = new AsyncLocalStorage<true>();
+  const resource = new AsyncResource('plait.coroutine');
+  resource.runInAsyncScope(() => storage.enterWith(true));
+  const kept = resource.runInAsyncScope(() => storage.getStore());
+  storage.disable();
+  return kept === true;
+}
+
+/** Called by a coroutine that begins to wait, for the context in which it goes on; none if that is its resource's. */
+const snapshot = resourcesKeep()
+  ? (): undefined => undefined
+  : (): Snapshot => AsyncLocalStorage.snapshot();
+type Snapshot = ReturnType<typeof AsyncLocalStorage.snapshot>;
+
 /** A generator being run, in the AsyncLocalStorage context of whoever called it. */
 class Run extends AsyncResource implements Waiter, Relay {
   readonly deferred: Deferred<unknown>;
@@ -116,6 +135,8 @@ class Run extends AsyncResource implements Waiter, Relay {
   #cancelled = false;
   /** What the promises wait for that it yields. */
   #frame: Frame | undefined;
+  /** Where it goes on, if not in itself. */
+  #context: Snapshot | undefined;
 
   constructor(generator: Coroutine<unknown>) {
     super('plait.coroutine', RESOURCE_OPTIONS);
@@ -128,8 +149,7 @@ class Run extends AsyncResource implements Waiter, Relay {
   goOn(sent: unknown): void {
     nesting.depth++;
     try {
-      if (this.runInAsyncScope(Run.step, undefined, this, sent) !== undefined)
-        Deferred.run(this.deferred);
+      if (this.stepInContext(sent) !== undefined) Deferred.run(this.deferred);
     } finally {
       // No function is called here unless it must be: the stack may be full, and the count must be kept.
       if (--nesting.depth === 0 && nesting.late.length > 0) runLate();
@@ -152,7 +172,14 @@ class Run extends AsyncResource implements Waiter, Relay {
       this.goOnLater(result);
       return undefined;
     }
-    return this.runInAsyncScope(Run.step, undefined, this, result);
+    return this.stepInContext(result);
+  }
+
+  private stepInContext(sent: unknown): Deferred<unknown> | undefined {
+    const context = this.#context;
+    return context === undefined
+      ? this.runInAsyncScope(Run.step, undefined, this, sent)
+      : context(Run.step, this, sent);
   }
 
   awaited(surely: boolean): Deferred<unknown> | undefined {
@@ -225,6 +252,7 @@ class Run extends AsyncResource implements Waiter, Relay {
 
   private wait(awaited: Deferred<unknown>): void {
     this.#waitingOn = awaited;
+    this.#context = snapshot();
     Deferred.wait(awaited, this);
     if (!this.#cancelled) return;
     this.#cancelled = false;
