@@ -80,6 +80,9 @@ abstract class Run<T> extends ProcessProtocol {
     this.result = new Deferred<T>(() => this.#kill());
   }
 
+  /** Its output is a part of the result. */
+  protected readonly gathers: boolean = true;
+
   /** What comes of it, once it has ended. */
   protected abstract ended(reason: ProcessDone | ProcessTerminated): T | Failure;
 
@@ -99,6 +102,12 @@ abstract class Run<T> extends ProcessProtocol {
     }
     this.#cut = new LimitExceeded(`the output of ${inspect(this.#executable)}`, this.#maxBytes);
     this.#kill();
+  }
+
+  /** Where the reactor stops, what comes after that is never read: half an output is no result. */
+  override childConnectionLost(): void {
+    const { cutBy } = this.transport as { readonly cutBy?: Failure };
+    if (cutBy !== undefined && this.gathers && !this.result.called) this.result.errback(cutBy);
   }
 
   /** Its pipes are closed too, as children of its own may have them. */
@@ -121,6 +130,8 @@ abstract class Run<T> extends ProcessProtocol {
 }
 
 class ValueRun extends Run<number> {
+  protected override readonly gathers = false;
+
   protected override gather(): void {}
 
   protected override ended(reason: ProcessDone | ProcessTerminated): number | Failure {

@@ -49,6 +49,7 @@ export class Process implements IProcessTransport, Closable {
   /** How it ended; undefined as long as it has not. */
   #reason: Failure | undefined;
   #over = false;
+  #cutBy: Failure | undefined;
   /** What `connectionMade` has thrown. */
   #unmadeBy: Failure | undefined;
 
@@ -119,6 +120,11 @@ export class Process implements IProcessTransport, Closable {
     };
   }
 
+  /** @internal Why the pipes were closed before their ends, if the reactor has stopped. */
+  get cutBy(): Failure | undefined {
+    return this.#cutBy;
+  }
+
   get pid(): number | null {
     return this.#reason === undefined ? (this.#process.pid ?? null) : null;
   }
@@ -151,6 +157,7 @@ export class Process implements IProcessTransport, Closable {
 
   /** The reactor stops: the pipes are closed. The process goes on as it likes, and is no reason for ours to go on. */
   connectionLost(reason: Failure): void {
+    this.#cutBy = reason;
     this.#process.unref();
     for (const pipe of [...this.#pipes.values()]) pipe.connectionLost(reason);
   }

@@ -4,11 +4,15 @@
 import { join } from 'node:path';
 import {
   ClientService,
+  ConnectionLost,
   DatagramProtocol,
   Deferred,
   deferLater,
   deferToThreadPool,
   Factory,
+  getProcessOutput,
+  getProcessOutputAndValue,
+  getProcessValue,
   globalLogPublisher,
   inlineCallbacks,
   type IListeningPort,
@@ -20,6 +24,7 @@ import {
   maybeDeferred,
   MultiService,
   NotListeningError,
+  ProcessProtocol,
   Protocol,
   react,
   Reactor,
@@ -647,3 +652,35 @@ t.test('FND-02: a port that comes after its service was stopped is closed', asyn
     [1, 1],
   );
 });
+
+t.test(
+  'FND-1G: the output of a process that a stop has cut is a failure, not a result',
+  async (t) => {
+    const reactor = new Reactor();
+    const stopped = reactor.run({ installSignalHandlers: false });
+    // It ends with 0 when it cannot write any more.
+    const program = `process.stdout.on('error', () => process.exit(0)); setInterval(() => console.log('more'), 5);`;
+    const options = { reactor, args: ['-e', program] };
+    const ready = new Deferred<void>();
+    class Told extends ProcessProtocol {
+      override outReceived() {
+        ready.callback();
+      }
+    }
+    reactor.spawnProcess(new Told(), process.execPath, {
+      args: ['node', '-e', program],
+    });
+    const seen: unknown[] = [];
+    for (const output of [
+      getProcessOutput(process.execPath, options),
+      getProcessOutputAndValue(process.execPath, options),
+    ])
+      (output as Deferred<unknown>).addErrback((failure) => seen.push(failure.value));
+    const value = getProcessValue('/bin/sh', { reactor, args: ['-c', 'read line; exit 4'] });
+    await ready;
+    reactor.stop();
+    await stopped;
+    t.match(seen, [ConnectionLost, ConnectionLost]);
+    t.equal(await value, 4);
+  },
+);
