@@ -120,11 +120,7 @@ function resourcesKeep(): boolean {
   return kept === true;
 }
 
-/** Called by a coroutine that begins to wait, for the context in which it goes on; none if that is its resource's. */
-const snapshot = resourcesKeep()
-  ? (): undefined => undefined
-  : (): Snapshot => AsyncLocalStorage.snapshot();
-type Snapshot = ReturnType<typeof AsyncLocalStorage.snapshot>;
+const RESOURCES_KEEP = resourcesKeep();
 
 /** A generator being run, in the AsyncLocalStorage context of whoever called it. */
 class Run extends AsyncResource implements Waiter, Relay {
@@ -136,7 +132,7 @@ class Run extends AsyncResource implements Waiter, Relay {
   /** What the promises wait for that it yields. */
   #frame: Frame | undefined;
   /** Where it goes on, if not in itself. */
-  #context: Snapshot | undefined;
+  #context: AsyncResource | undefined;
 
   constructor(generator: Coroutine<unknown>) {
     super('plait.coroutine', RESOURCE_OPTIONS);
@@ -176,10 +172,7 @@ class Run extends AsyncResource implements Waiter, Relay {
   }
 
   private stepInContext(sent: unknown): Deferred<unknown> | undefined {
-    const context = this.#context;
-    return context === undefined
-      ? this.runInAsyncScope(Run.step, undefined, this, sent)
-      : context(Run.step, this, sent);
+    return (this.#context ?? this).runInAsyncScope(Run.step, undefined, this, sent);
   }
 
   awaited(surely: boolean): Deferred<unknown> | undefined {
@@ -252,7 +245,7 @@ class Run extends AsyncResource implements Waiter, Relay {
 
   private wait(awaited: Deferred<unknown>): void {
     this.#waitingOn = awaited;
-    this.#context = snapshot();
+    if (!RESOURCES_KEEP) this.#context = new AsyncResource('plait.coroutine', RESOURCE_OPTIONS);
     Deferred.wait(awaited, this);
     if (!this.#cancelled) return;
     this.#cancelled = false;
