@@ -46,7 +46,7 @@ import type {
 import { Logger } from './log.ts';
 import { fail } from './maybe.ts';
 import { buildFrom } from './protocol.ts';
-import { literalOf } from './resolver.ts';
+import { cancelLookup, literalOf } from './resolver.ts';
 import { checkDelay } from './time.ts';
 
 const log = new Logger('plait.endpoints');
@@ -279,7 +279,7 @@ class Race<P extends IProtocol> {
 
   /** The resolver has returned; it may have told all by now, and all may be over. */
   #lookupBegan(candidates: Candidates, lookup: IHostResolution): void {
-    if (this.#over) lookup.cancel();
+    if (this.#over) cancelLookup(lookup);
     else if (candidates.lookup === null) candidates.lookup = lookup;
   }
 
@@ -452,7 +452,7 @@ class Race<P extends IProtocol> {
       const candidates = this.#candidates[family];
       const { lookup } = candidates;
       candidates.lookup = undefined;
-      lookup?.cancel();
+      cancelLookup(lookup ?? undefined);
     }
     for (const attempt of this.#attempts) {
       if (attempt !== this.#winner && attempt.protocol !== undefined)

@@ -35,6 +35,17 @@ import type { Home } from './transport/home.ts';
 const log = new Logger('plait.resolver');
 const logging = loggedBy(log);
 
+/** Cancels a look-up of a resolver that may be the user's: what its `cancel` throws is logged, and stops nothing. */
+export function cancelLookup(lookup: Pick<IHostResolution, 'cancel'> | undefined): void {
+  if (lookup === undefined) return;
+  try {
+    const outcome: unknown = lookup.cancel();
+    watchHook(outcome, 'cancel of a look-up', logging);
+  } catch (error) {
+    log.failure('cancel of a look-up failed', new Failure(error));
+  }
+}
+
 /** How long the name servers are given, attempt by attempt: a minute in all. */
 export const LOOKUP_TIMEOUT: readonly Seconds[] = [1, 3, 11, 45];
 
@@ -66,7 +77,7 @@ class Resolution implements IHostResolution {
   cancel(): void {
     if (this.#over) return;
     this.#over = true;
-    this.#going?.cancel();
+    cancelLookup(this.#going);
   }
 
   /** What has come of it. */
@@ -236,7 +247,7 @@ export function lookUpOne(
     cancel() {
       if (over) return;
       over = true;
-      going?.cancel();
+      cancelLookup(going);
     },
   };
 }
@@ -302,7 +313,7 @@ export class Names {
     return {
       cancel() {
         cancelled = true;
-        lookup.cancel();
+        cancelLookup(lookup);
         connecting?.cancel();
       },
     };

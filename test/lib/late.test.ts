@@ -5,10 +5,13 @@
 import {
   ConnectionDone,
   ConsumerStopped,
+  type Deferred,
   Factory,
   FileSender,
+  HostnameEndpoint,
   type ITLSTransport,
   Protocol,
+  Reactor,
   SSLError,
 } from 'plait';
 import { ThrottlingFactory, TimeoutMixin, WrappingFactory } from 'plait/protocols/policies';
@@ -17,6 +20,7 @@ import {
   Clock,
   connectedServerAndClient,
   failureResultOf,
+  flushLoggedErrors,
   StringTransport,
   StringTransportWithDisconnection,
 } from 'plait/testing';
@@ -214,4 +218,35 @@ t.test('FND-25: TimeoutMixin of the one before does not end the one that takes o
   t.ok(third.closedReason);
   t.equal(second.closedReason, undefined);
   t.end();
+});
+
+t.test('FND-82: a resolver whose look-ups cannot be cancelled holds nothing up', async (t) => {
+  const reactor = new Reactor();
+  for (const cancel of [
+    () => {
+      throw new RangeError('cannot be called off');
+    },
+    async () => {
+      await Promise.resolve();
+      throw new RangeError('cannot be called off');
+    },
+  ]) {
+    reactor.installNameResolver({
+      resolveHostName(receiver, name) {
+        const resolution = { name, cancel };
+        receiver.resolutionBegan(resolution);
+        return resolution;
+      },
+    });
+    for (const begin of [
+      () => new HostnameEndpoint(reactor, 'tea.test', 80).connect(new Factory()),
+      () => reactor.resolve('tea.test'),
+    ]) {
+      const found: Deferred<unknown> = begin();
+      found.cancel();
+      t.match(failureResultOf(found).value.name, /Cancelled/);
+      for (let i = 0; i < 3; i++) await new Promise((resolve) => setImmediate(resolve));
+      t.not(flushLoggedErrors(RangeError).length, 0);
+    }
+  }
 });
