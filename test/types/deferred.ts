@@ -29,13 +29,16 @@ import {
   PriorityQueue,
   Protocol,
   race,
+  react,
   scope,
+  Service,
   type Settled,
   shield,
   succeed,
   wait,
   withSignal,
 } from 'plait';
+import { LineReceiver } from 'plait/protocols/basic';
 
 type Same<A, B> =
   (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false;
@@ -342,3 +345,80 @@ class PingFactory extends Factory<Ping> {
 is<Factory<Ping>>()(Factory.forProtocol(Ping));
 is<1>()(PingFactory.forProtocol(Ping).shared);
 is<Ping | null>()(Factory.forProtocol(Ping).buildProtocol(new IPv4Address('TCP', '127.0.0.1', 1)));
+
+// ── Functions of every kind, where plait calls them ──────────────────────────────────────────────────────────────────
+is<Deferred<string>>()(
+  number.addCallback(function* (n) {
+    yield* nothing;
+    return n.toFixed();
+  }),
+);
+is<Deferred<string>>()(number.addCallback(async (n) => n.toFixed()));
+is<Deferred<number>>()(
+  deferLater(clock, 1, function* () {
+    return yield* number;
+  }),
+);
+is<Deferred<Date>>()(deferLater(clock, 1, async () => promise));
+is<Deferred<number>>()(
+  react(function* (reactor, word: string) {
+    is<string>()(word);
+    yield* deferLater(reactor, 1);
+  }),
+);
+is<Deferred<number>>()(react(async (reactor) => deferLater(reactor, 1)));
+clock.callLater(0, async () => promise);
+clock.callLater(
+  0,
+  function* (word: string) {
+    yield* nothing;
+    is<string>()(word);
+  },
+  'tea',
+);
+new LoopingCall(() => 1);
+new LoopingCall(async () => promise);
+new LoopingCall(() => number);
+new LoopingCall(function* () {
+  yield* number;
+});
+
+class Async extends LineReceiver {
+  override async connectionMade() {
+    await promise;
+  }
+  override async dataReceived(data: Buffer) {
+    await promise;
+    super.dataReceived(data);
+  }
+  override *lineReceived(line: Buffer) {
+    yield* nothing;
+    this.sendLine(line);
+  }
+  override async connectionLost(reason: Failure) {
+    await promise;
+    super.connectionLost(reason);
+  }
+}
+class Generating extends Protocol {
+  override *dataReceived(data: Buffer) {
+    yield* nothing;
+    this.transport.write(data);
+  }
+}
+class Later extends Service {
+  override async startService() {
+    await promise;
+    super.startService();
+  }
+}
+Factory.forProtocol(Async);
+Factory.forProtocol(Generating);
+new Later();
+class Promised extends Factory {
+  // @ts-expect-error a promise is no protocol
+  override async buildProtocol() {
+    return new Protocol();
+  }
+}
+new Promised();
