@@ -59,9 +59,9 @@ export class ProcessProtocol implements IProcessProtocol {
   /** A pipe is closed: calls `inConnectionLost` for 0, `outConnectionLost` for 1, `errConnectionLost` for 2. */
   childConnectionLost(childFD: number): HookResult {
     const owner = this.transport;
-    if (childFD === 0) watchHook(this.inConnectionLost(), 'inConnectionLost', owner);
-    else if (childFD === 1) watchHook(this.outConnectionLost(), 'outConnectionLost', owner);
-    else if (childFD === 2) watchHook(this.errConnectionLost(), 'errConnectionLost', owner);
+    if (childFD === 0) watchHook(this.inConnectionLost(), 'childConnectionLost', owner);
+    else if (childFD === 1) watchHook(this.outConnectionLost(), 'childConnectionLost', owner);
+    else if (childFD === 2) watchHook(this.errConnectionLost(), 'childConnectionLost', owner);
   }
 
   /**
