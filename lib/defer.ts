@@ -136,7 +136,7 @@ export class Deferred<T> implements PromiseLike<T> {
     if (canceller !== undefined && typeof canceller !== 'function')
       return canceller.awaited(surely);
     if (canceller === undefined) this.#flags |= SWALLOW;
-    else watched(canceller(this as never));
+    else watched((canceller as (deferred: never) => unknown)(this as never));
     if ((this.#flags & CALLED) === 0) this.errback(new CancelledError());
     return undefined;
   }

@@ -39,8 +39,8 @@ const logging = loggedBy(log);
 export function cancelLookup(lookup: Pick<IHostResolution, 'cancel'> | undefined): void {
   if (lookup === undefined) return;
   try {
-    const outcome: unknown = lookup.cancel();
-    watchHook(outcome, 'cancel of a look-up', logging);
+    const { cancel }: { cancel: () => unknown } = lookup;
+    watchHook(cancel.call(lookup), 'cancel of a look-up', logging);
   } catch (error) {
     log.failure('cancel of a look-up failed', new Failure(error));
   }

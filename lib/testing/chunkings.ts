@@ -97,9 +97,10 @@ export function eachChunking(
   fn: (pieces: Buffer[]) => void,
   options: ChunkingOptions = {},
 ): void {
+  const call: (pieces: Buffer[]) => unknown = fn;
   for (const pieces of chunkings(bytes, options)) {
     try {
-      neededNow(fn(pieces), 'what is called for each chunking');
+      neededNow(call(pieces), 'what is called for each chunking');
     } catch (error) {
       addToMessage(error, `\n  with the bytes cut ${describe(pieces)}`);
       throw error;

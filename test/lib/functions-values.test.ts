@@ -150,7 +150,7 @@ function locked<T>(condition: DeferredCondition, work: () => Deferred<T> | T): D
     .addBoth((result) => {
       condition.release();
       return result;
-    }) as Deferred<T>;
+    });
 }
 
 /** Each kind, and plain ones. */
@@ -253,20 +253,24 @@ t.test('FND-07: a predicate that says no later is asked again when it is notifie
 
 /** Calls `fn`, which is told of something and not waited for. */
 const TOLD: Readonly<Record<string, { call: (fn: Fn) => unknown }>> = {
-  'a canceller': { call: (fn) => void new Deferred(fn).addErrback(nothing).cancel() },
+  'a canceller': { call: (fn) => new Deferred(fn as () => undefined).addErrback(nothing).cancel() },
   resolutionComplete: {
     call: (resolutionComplete) =>
       new SimpleResolverComplexifier({
         getHostByName: () => fail(new Error('none')),
       }).resolveHostName(
-        { resolutionBegan: nothing, addressResolved: nothing, resolutionComplete },
+        {
+          resolutionBegan: nothing,
+          addressResolved: nothing,
+          resolutionComplete: resolutionComplete as () => undefined,
+        },
         'tea.test',
       ),
   },
   'startService of a part': {
     call(fn) {
       const part = new Service();
-      part.startService = fn as () => void;
+      part.startService = fn as () => undefined;
       const all = new MultiService();
       part.setServiceParent(all);
       all.startService();
@@ -275,7 +279,7 @@ const TOLD: Readonly<Record<string, { call: (fn: Fn) => unknown }>> = {
   'privilegedStartService of a part that comes later': {
     call(fn) {
       const part = new Service();
-      part.privilegedStartService = fn as () => void;
+      part.privilegedStartService = fn as () => undefined;
       const all = new MultiService();
       all.startService();
       part.setServiceParent(all);
@@ -341,7 +345,7 @@ t.test('FND-07: a retry policy that returns a promise counts as one that throws'
     const clock = new Clock();
     const service = new ClientService(
       { connect: () => fail(new RangeError('no')) },
-      new Factory() as never,
+      new Factory(),
       { clock, retryPolicy: make(() => 1) as never },
     );
     service.startService();

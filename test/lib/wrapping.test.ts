@@ -161,7 +161,7 @@ t.test('forwardHooks takes away what another protocol had', (t) => {
   forwardHooks(standIn, new Full());
   forwardHooks(standIn, { readConnectionLost() {} });
   t.same(
-    Object.keys(standIn).filter((key) => (HOOKS as string[]).includes(key)),
+    Object.keys(standIn).filter((key) => HOOKS.includes(key)),
     [],
   );
   t.end();
