@@ -252,8 +252,8 @@ t.test('FND-07: a predicate that says no later is asked again when it is notifie
 });
 
 /** Calls `fn`, which is told of something and not waited for. */
-const TOLD: Readonly<Record<string, { call: (fn: Fn) => unknown }>> = {
-  'a canceller': { call: (fn) => new Deferred(fn as () => undefined).addErrback(nothing).cancel() },
+const TOLD: Readonly<Record<string, { call: (fn: () => undefined) => unknown }>> = {
+  'a canceller': { call: (fn) => new Deferred(fn).addErrback(nothing).cancel() },
   resolutionComplete: {
     call: (resolutionComplete) =>
       new SimpleResolverComplexifier({
@@ -262,7 +262,7 @@ const TOLD: Readonly<Record<string, { call: (fn: Fn) => unknown }>> = {
         {
           resolutionBegan: nothing,
           addressResolved: nothing,
-          resolutionComplete: resolutionComplete as () => undefined,
+          resolutionComplete,
         },
         'tea.test',
       ),
@@ -270,7 +270,7 @@ const TOLD: Readonly<Record<string, { call: (fn: Fn) => unknown }>> = {
   'startService of a part': {
     call(fn) {
       const part = new Service();
-      part.startService = fn as () => undefined;
+      part.startService = fn;
       const all = new MultiService();
       part.setServiceParent(all);
       all.startService();
@@ -279,7 +279,7 @@ const TOLD: Readonly<Record<string, { call: (fn: Fn) => unknown }>> = {
   'privilegedStartService of a part that comes later': {
     call(fn) {
       const part = new Service();
-      part.privilegedStartService = fn as () => undefined;
+      part.privilegedStartService = fn;
       const all = new MultiService();
       all.startService();
       part.setServiceParent(all);
@@ -316,14 +316,14 @@ for (const [place, { call }] of Object.entries(TOLD)) {
       // A Deferred reports its failure itself.
       if (place === 'a canceller' && kind === 'returns a Deferred') continue;
       let ran = false;
-      await call(make(() => void (ran = true)));
+      await call(make(() => void (ran = true)) as () => undefined);
       await settle();
       t.equal(ran, true, kind);
       try {
         await call(
           make(() => {
             throw new RangeError(`broken ${kind}`);
-          }),
+          }) as () => undefined,
         );
       } catch {
         // A plain function's error comes back where there is a caller for it.
