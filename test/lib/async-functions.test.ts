@@ -484,3 +484,12 @@ t.test(
     t.same(clock.getDelayedCalls(), []);
   },
 );
+
+t.test('a function that hides what it is made of is called like any other', async (t) => {
+  const hidden = new Proxy(() => 'tea', {
+    getPrototypeOf() {
+      throw new RangeError('not to be looked at');
+    },
+  });
+  t.equal(await maybeDeferred(hidden), 'tea');
+});

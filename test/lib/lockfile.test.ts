@@ -103,6 +103,20 @@ t.test('FND-03: a lock that comes and goes is tried a few times, and later again
   t.end();
 });
 
+t.test('FND-03: a lock that becomes something else while one waits for it fails the wait', (t) => {
+  const name = join(folderOf(t), 'lock');
+  symlinkSync('1', name);
+  const clock = new Clock();
+  const waiting = new DeferredFilesystemLock(name, clock).deferUntilLocked(5);
+  unlinkSync(name);
+  symlinkSync('nightly', name);
+  clock.advance(1);
+  failureResultOf(waiting, RangeError);
+  t.same(clock.getDelayedCalls(), []);
+  t.equal(readlinkSync(name), 'nightly');
+  t.end();
+});
+
 t.test('FND-03: a lock of a living process is respected, whoever it belongs to', (t) => {
   const name = join(folderOf(t), 'lock');
   for (const owner of [1, process.ppid, process.pid]) {

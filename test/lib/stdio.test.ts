@@ -23,13 +23,16 @@ import {
   ConnectionDone,
   ConnectionLost,
   Factory,
+  type Failure,
   NoProtocol,
   NotSupportedError,
   PipeAddress,
+  Protocol,
   Reactor,
   StandardIO,
   StandardIOEndpoint,
 } from 'plait';
+import { flushLoggedErrors } from 'plait/testing';
 import { NodeIO } from '../../lib/io/node.ts';
 import { HalfCloser, Recorder } from '../contract/recorder.ts';
 import t, { type Test } from '../fixture.ts';
@@ -96,6 +99,34 @@ class Program {
     return this.process.stdin!;
   }
 }
+
+t.test(
+  'pipes change their protocol, and end with what a hook fails with later',
+  { skip: POSIX },
+  async (t) => {
+    const [input, output] = [pipe(t), pipe(t)];
+    const stdio = new StandardIO(new HalfCloser(), {
+      stdin: input.reader,
+      stdout: output.writer,
+      reactor: new Reactor(),
+    });
+    let reason: Failure | undefined;
+    class Broken extends Protocol {
+      override async dataReceived() {
+        await Promise.resolve();
+        throw new RangeError('broken');
+      }
+      override connectionLost(lost: Failure) {
+        reason = lost;
+      }
+    }
+    stdio.switchProtocol(new Broken());
+    writeSync(input.writer, 'in');
+    await until(() => reason !== undefined);
+    t.ok(reason?.value instanceof RangeError);
+    t.equal(flushLoggedErrors(RangeError).length, 1);
+  },
+);
 
 t.test('two pipes are a connection, with both its ends', { skip: POSIX }, async (t) => {
   const [input, output] = [pipe(t), pipe(t)];

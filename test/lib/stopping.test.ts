@@ -10,6 +10,7 @@ import {
   deferLater,
   deferToThreadPool,
   Factory,
+  fail,
   getProcessOutput,
   getProcessOutputAndValue,
   getProcessValue,
@@ -619,7 +620,7 @@ t.test('FND-02: a port that comes after its service was stopped is closed', asyn
     closed = 0;
     stopListening() {
       this.closed++;
-      return succeed();
+      return ports[0] === this ? fail<void>(new RangeError('it stays open')) : succeed();
     }
   }
   const opened: Deferred<void>[] = [];
@@ -646,6 +647,7 @@ t.test('FND-02: a port that comes after its service was stopped is closed', asyn
     ports.map(({ closed }) => closed),
     [1, 0],
   );
+  t.equal(flushLoggedErrors(RangeError).length, 1, 'no one else can be told');
   await service.stopService();
   t.same(
     ports.map(({ closed }) => closed),
