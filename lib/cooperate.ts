@@ -112,7 +112,8 @@ export class CooperativeTask {
     let done: boolean;
     let awaited: Deferred<unknown> | undefined;
     try {
-      const piece: unknown = this.#iterator.next();
+      // An async iterator returns a promise each time, and would be asked for ever: no promise is ever `done`.
+      const piece: unknown = neededNow<unknown>(this.#iterator.next(), 'next() of an iterator');
       if (typeof piece !== 'object' || piece === null)
         throw new TypeError(`next() of an iterator must return an object, not ${inspect(piece)}`);
       const { done: isDone, value } = piece as {

@@ -19,6 +19,7 @@ import {
   DeferredLock,
   DeferredQueue,
   DeferredSemaphore,
+  fail,
   FileSender,
   gatherResults,
   type IConsumer,
@@ -654,6 +655,39 @@ t.test('FND-83: a task whose iterator returns nonsense fails, and no other', (t)
   t.equal(steps, 3);
   t.equal(good.called, true);
   t.end();
+});
+
+t.test('FND-83: an iterator whose next() returns a promise fails, and is asked once', async (t) => {
+  const { clock, cooperator } = byHand();
+  let asked = 0;
+  const counting = (outcome: () => unknown) => ({
+    next() {
+      asked++;
+      return outcome();
+    },
+  });
+  async function* brewing() {
+    asked++;
+    await Promise.reject(new RangeError('no water'));
+    yield 'tea';
+  }
+  const iterators: unknown[] = [
+    brewing(),
+    counting(() => Promise.resolve({ done: true })),
+    // What comes of them is not awaited: neither may end the process, or be reported as unhandled.
+    counting(() => Promise.reject(new RangeError('no tea'))),
+    counting(() => fail(new RangeError('no cups'))),
+    counting(() => (function* () {})()),
+  ];
+  const failed = iterators.map((iterator) => cooperator.coiterate(iterator as Iterator<unknown>));
+  for (let n = 0; n < 20; n++) clock.advance(0);
+  for (const deferred of failed)
+    t.match(
+      failureResultOf(deferred, TypeError).value.message,
+      /^next\(\) of an iterator returned/,
+    );
+  t.equal(asked, iterators.length);
+  await new Promise(setImmediate);
 });
 
 t.test('FND-83: a task waits for a promise that is yielded', async (t) => {
