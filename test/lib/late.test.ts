@@ -4,12 +4,14 @@
  */
 import {
   ConnectionDone,
+  ConnectionLost,
   ConsumerStopped,
   type Deferred,
   Factory,
   FileSender,
   HostnameEndpoint,
   type ITLSTransport,
+  ProcessEndpoint,
   Protocol,
   Reactor,
   SSLError,
@@ -249,4 +251,37 @@ t.test('FND-82: a resolver whose look-ups cannot be cancelled holds nothing up',
       t.not(flushLoggedErrors(RangeError).length, 0);
     }
   }
+});
+
+t.test('FND-25: a connection to a process changes its protocol', async (t) => {
+  const endpoint = new ProcessEndpoint(new Reactor(), '/bin/cat', { args: ['cat'] });
+  const first = await endpoint.connect(Factory.forProtocol(AccumulatingProtocol));
+  const transport = first.transport;
+  const turns = async (until: () => boolean): Promise<void> => {
+    while (!until()) await new Promise((resolve) => setImmediate(resolve));
+  };
+  class Careful extends AccumulatingProtocol {
+    override connectionMade(): void {
+      super.connectionMade();
+      this.transport.pauseProducing();
+    }
+  }
+  const careful = new Careful();
+  transport.switchProtocol(careful, { unread: Buffer.from('early ') });
+  for (let i = 0; i < 5; i++) await new Promise((resolve) => setImmediate(resolve));
+  t.equal(careful.data.toString(), '', 'it has paused: what is unread waits');
+  transport.write('tea');
+  for (let i = 0; i < 50; i++) await new Promise((resolve) => setImmediate(resolve));
+  transport.resumeProducing();
+  await turns(() => careful.data.length >= 9);
+  t.equal(careful.data.toString(), 'early tea');
+  const last = new AccumulatingProtocol();
+  transport.switchProtocol(last);
+  transport.write('cups');
+  await turns(() => last.data.length >= 4);
+  t.equal(last.data.toString(), 'cups');
+  t.equal(first.data.length, 0);
+  transport.loseConnection();
+  await turns(() => last.closed);
+  t.throws(() => transport.switchProtocol(first), ConnectionLost);
 });
