@@ -155,20 +155,31 @@ export async function runSocketOracle(
   let [done, lines] = [0, 0];
   let found: Fault | undefined;
   try {
-    await both.playAll(
-      runs,
-      (index) => draftScript(seed + index),
-      (pair, index) => {
-        if (found === undefined && !same(pair)) found = { ...pair, seed: seed + index };
-        if (found !== undefined) return true;
-        done++;
-        lines += pair.plait.length;
-        for (const name of pair.used) count(used, name);
-        for (const line of pair.plait) count(kinds, kindOf(line));
-        told(done);
-        return false;
-      },
-    );
+    const add = (pair: Pair): void => {
+      done++;
+      lines += pair.plait.length;
+      for (const name of pair.used) count(used, name);
+      for (const line of pair.plait) count(kinds, kindOf(line));
+      told(done);
+    };
+    while (found === undefined && done < runs) {
+      const from = done;
+      let odd: Pair | undefined;
+      await both.playAll(
+        runs - from,
+        (index) => draftScript(seed + from + index),
+        (pair) => {
+          if (odd === undefined && same(pair)) add(pair);
+          else odd ??= pair;
+          return odd !== undefined;
+        },
+      );
+      if (odd === undefined) break;
+      // The machine may have disturbed it: a port that was let go is taken by another program, say.
+      const again = await both.play(odd.script);
+      if (same(again)) add(again);
+      else found = { ...again, seed: seed + done };
+    }
     if (found !== undefined) {
       const { seed: at } = found;
       found = { ...(await makeSmall(both, found)), seed: at };
