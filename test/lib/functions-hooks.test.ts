@@ -4,30 +4,43 @@
  */
 import {
   type Address,
+  BasicProducerConsumerProxy,
   ClientFactory,
+  ConnectError,
+  connectProtocol,
   DatagramProtocol,
+  DuplexProtocol,
   Factory,
   formatEvent,
   globalLogPublisher,
   type HookResult,
+  HostnameEndpoint,
+  IPv4Address,
   type LogEvent,
   Deferred,
   maybeDeferred,
+  ProcessEndpoint,
   ProcessProtocol,
   Protocol,
+  ProtocolToConsumerAdapter,
   Reactor,
   succeed,
 } from 'plait';
 import { LineOnlyReceiver, LineReceiver } from 'plait/protocols/basic';
-import { WrappingFactory } from 'plait/protocols/policies';
+import { ThrottlingFactory, WrappingFactory } from 'plait/protocols/policies';
 import {
+  Clock,
   connectedServerAndClient,
   flushLoggedErrors,
   MemoryReactor,
   Simulation,
   StringTransport,
 } from 'plait/testing';
+import { inet } from '../contract/kinds.ts';
+import { CLIENT, SERVER } from '../contract/tls-kind.ts';
 import t from '../fixture.ts';
+import type { DatagramEvents, DatagramSocket, DatagramTarget } from '../../lib/io/io.ts';
+import { NodeIO } from '../../lib/io/node.ts';
 
 type Fn = () => HookResult;
 
@@ -104,7 +117,7 @@ function connecting(hook: string, fn: Fn, listens: boolean): void {
     });
   const port = listens ? server.listenTCP(80, hangUp) : undefined;
   const factory = Object.assign(ClientFactory.forProtocol(Protocol), { [hook]: fn });
-  sim.host('client').reactor.connectTCP('server', 80, factory as ClientFactory);
+  sim.host('client').reactor.connectTCP('server', 80, factory);
   sim.advance(60);
   void port?.stopListening();
   sim.advance(60);
@@ -117,12 +130,125 @@ function udp(hook: string, fn: Fn): void {
   const other = new DatagramProtocol();
   const away = sim.host('a').reactor.listenUDP(0, other);
   sim.advance(1);
-  const [host = ''] = sim.host('b').addresses;
+  const [host] = sim.host('b').addresses;
   if (hook === 'datagramReceived') other.transport.write('x', { host, port: 53 });
   sim.advance(1);
   void port.stopListening();
   void away.stopListening();
   sim.advance(1);
+}
+
+/** A connected port whose socket has the trouble that `make` gives it. */
+async function troubled(
+  hook: string,
+  fn: Fn,
+  make: (events: DatagramEvents) => void,
+): Promise<void> {
+  class Scripted extends NodeIO {
+    events!: DatagramEvents;
+    override datagram(_target: DatagramTarget, events: DatagramEvents): DatagramSocket {
+      this.events = events;
+      return {
+        bufferedBytes: 0,
+        send: nothing,
+        connect: nothing,
+        setBroadcast: nothing,
+        joinGroup: nothing,
+        leaveGroup: nothing,
+        setMulticastTTL: nothing,
+        setMulticastLoopback: nothing,
+        setMulticastInterface: nothing,
+        close: () => setImmediate(() => events.closed()),
+      };
+    }
+  }
+  const io = new Scripted();
+  const protocol = Object.assign(new DatagramProtocol(), { [hook]: fn });
+  const port = new Reactor({ io }).listenUDP(0, protocol);
+  io.events.bound(new IPv4Address('UDP', '127.0.0.1', 7));
+  port.connect('127.0.0.1', 9);
+  make(io.events);
+  // What a port hears once it is closed comes to nobody.
+  await settle();
+  await port.stopListening();
+}
+
+/** Connects by TLS, with `fn` as a hook of the client's; the server hangs up. */
+async function secured(hook: string, fn: Fn): Promise<void> {
+  const reactor = new Reactor();
+  const hangUp = new Factory();
+  hangUp.buildProtocol = () =>
+    Object.assign(new Protocol(), {
+      handshakeCompleted(this: Protocol) {
+        this.transport.loseConnection();
+      },
+    });
+  const port = reactor.listenSSL(0, hangUp, SERVER, { interface: '127.0.0.1' });
+  await port.ready;
+  const over = new Deferred<void>();
+  const protocol = Object.assign(new Protocol(), {
+    [hook]: fn,
+    connectionLost: () => over.callback(),
+  });
+  const factory = new ClientFactory();
+  factory.buildProtocol = () => protocol;
+  reactor.connectSSL('127.0.0.1', inet(port.getHost()).port, factory, CLIENT);
+  await over;
+  await port.stopListening({ connections: 'abort' });
+}
+
+/** Connects to a name: to a server that hangs up, or where no port listens. */
+async function byName(hook: string, fn: Fn, listens: boolean): Promise<void> {
+  const sim = new Simulation({ seed: 1, conditions: 'calm' });
+  const hangUp = new Factory();
+  hangUp.buildProtocol = () =>
+    Object.assign(new Protocol(), {
+      connectionMade(this: Protocol) {
+        this.transport.loseConnection();
+      },
+    });
+  const port = listens ? sim.host('server').reactor.listenTCP(80, hangUp) : undefined;
+  sim.host('server');
+  const factory = Object.assign(Factory.forProtocol(Protocol), { [hook]: fn });
+  const endpoint = new HostnameEndpoint(sim.host('client').reactor, 'server', 80);
+  const connecting = endpoint.connect(factory).addErrback((failure) => failure.trap(ConnectError));
+  sim.advance(60);
+  void port?.stopListening();
+  sim.advance(60);
+  await connecting;
+}
+
+/** Feeds a throttled connection, which first has no room, and then has. */
+function throttled(hook: string, fn: Fn): void {
+  const clock = new Clock();
+  const inner = Factory.forProtocol(Protocol);
+  const factory = new ThrottlingFactory(inner, { clock, writeLimit: 10 });
+  const wrapper = factory.buildProtocol(new IPv4Address('TCP', '127.0.0.1', 1));
+  const transport = new StringTransport();
+  wrapper?.makeConnection(transport);
+  wrapper?.registerProducer(producer(hook, fn), true);
+  wrapper?.write(Buffer.alloc(10));
+  clock.advance(1);
+  transport.producer?.stopProducing();
+}
+
+/** Talks to a program that prints something, and reads all that it is sent. */
+async function conversed(hook: string, fn: Fn): Promise<void> {
+  const over = new Deferred<void>();
+  const protocol = Object.assign(new Protocol(), {
+    readConnectionLost: nothing,
+    writeConnectionLost: nothing,
+    connectionLost: () => over.callback(),
+  });
+  if (hook === 'connectionLost')
+    protocol.connectionLost = () => {
+      over.callback();
+      return fn() as never;
+    };
+  else Object.assign(protocol, { [hook]: fn });
+  const args = ['sh', '-c', 'echo out'];
+  await connectProtocol(new ProcessEndpoint(new Reactor(), '/bin/sh', { args }), protocol);
+  await over;
 }
 
 /** Runs a program that prints something; all of its hooks but this one do nothing. */
@@ -290,6 +416,124 @@ const HOOKS: Readonly<Record<string, { call: (fn: Fn) => unknown; logged: RegExp
   'connectionMade of a process': {
     logged: /^makeConnection failed/,
     call: (fn) => spawned('connectionMade', fn),
+  },
+  'connectionRefused of a datagram protocol': {
+    logged: /^connectionRefused failed/,
+    call: (fn) => troubled('connectionRefused', fn, (events) => events.refused()),
+  },
+  'connectionFailed of a datagram protocol': {
+    logged: /^connectionFailed failed/,
+    call: (fn) =>
+      troubled('connectionFailed', fn, (events) => events.connectFailed(new Error('no'))),
+  },
+  'errorReceived of a datagram protocol': {
+    logged: /^errorReceived failed/,
+    call: (fn) => troubled('errorReceived', fn, (events) => events.troubled(new Error('no'))),
+  },
+  handshakeCompleted: {
+    logged: /^handshakeCompleted failed/,
+    call: (fn) => secured('handshakeCompleted', fn),
+  },
+  'startFactory of a client': {
+    logged: /^startFactory failed/,
+    call: (fn) => connecting('startFactory', fn, true),
+  },
+  'startFactory of what connects to a name': {
+    logged: /^startFactory failed/,
+    call: (fn) => byName('startFactory', fn, true),
+  },
+  'stopFactory of what was connected to a name': {
+    logged: /^stopFactory failed/,
+    call: (fn) => byName('stopFactory', fn, true),
+  },
+  'stopFactory of what could not be connected to a name': {
+    logged: /^stopFactory failed/,
+    call: (fn) => byName('stopFactory', fn, false),
+  },
+  'pauseProducing of what is throttled': {
+    logged: /^(pauseProducing failed|a producer could not be throttled)/,
+    call: (fn) => throttled('pauseProducing', fn),
+  },
+  'resumeProducing of what is throttled': {
+    logged: /^(resumeProducing failed|a producer could not be throttled)/,
+    call: (fn) => throttled('resumeProducing', fn),
+  },
+  'stopProducing of what is throttled': {
+    logged: /^stopProducing failed/,
+    call: (fn) => throttled('stopProducing', fn),
+  },
+  streamMade: {
+    logged: /^(streamMade|makeConnection) failed/,
+    call(fn) {
+      const protocol = Object.assign(new DuplexProtocol(), {
+        streamMade(this: DuplexProtocol) {
+          this.duplex.on('error', nothing);
+          return fn();
+        },
+      });
+      const buildProtocol = () => protocol;
+      connectedServerAndClient({ buildProtocol }, Protocol).pump.flush();
+    },
+  },
+  'stopProducing behind a proxy': {
+    logged: /^stopProducing failed/,
+    call(fn) {
+      const proxy = new BasicProducerConsumerProxy(new StringTransport());
+      proxy.registerProducer(producer('stopProducing', fn), true);
+      proxy.stopProducing();
+    },
+  },
+  'stopProducing of what comes to a proxy too late': {
+    logged: /^stopProducing failed/,
+    call(fn) {
+      const proxy = new BasicProducerConsumerProxy(new StringTransport());
+      proxy.stopProducing();
+      proxy.registerProducer(producer('stopProducing', fn), true);
+    },
+  },
+  'pauseProducing behind a proxy': {
+    logged: /^pauseProducing failed/,
+    call(fn) {
+      const proxy = new BasicProducerConsumerProxy(new StringTransport());
+      proxy.registerProducer(producer('pauseProducing', fn), true);
+      proxy.pauseProducing();
+    },
+  },
+  'dataReceived of a protocol as a consumer': {
+    logged: /^dataReceived failed/,
+    call(fn) {
+      const protocol = Object.assign(new Protocol(), { dataReceived: fn });
+      protocol.makeConnection(new StringTransport());
+      new ProtocolToConsumerAdapter(protocol).write('x');
+    },
+  },
+  'resumeProducing of what feeds a protocol': {
+    logged: /^resumeProducing failed/,
+    call: (fn) =>
+      new ProtocolToConsumerAdapter(new Protocol()).registerProducer(
+        producer('resumeProducing', fn),
+        false,
+      ),
+  },
+  'makeConnection over a process': {
+    logged: /^makeConnection failed/,
+    call: (fn) => conversed('makeConnection', fn),
+  },
+  'dataReceived over a process': {
+    logged: /^(childD|d)ataReceived failed/,
+    call: (fn) => conversed('dataReceived', fn),
+  },
+  'readConnectionLost over a process': {
+    logged: /^(readConnectionLost|childConnectionLost) failed/,
+    call: (fn) => conversed('readConnectionLost', fn),
+  },
+  'writeConnectionLost over a process': {
+    logged: /^(writeConnectionLost|childConnectionLost) failed/,
+    call: (fn) => conversed('writeConnectionLost', fn),
+  },
+  'connectionLost over a process': {
+    logged: /^(connectionLost|processEnded) failed/,
+    call: (fn) => conversed('connectionLost', fn),
   },
   'a trigger before shutdown': { logged: /failed/, call: (fn) => stopped('before', fn) },
   'a trigger during shutdown': { logged: /failed/, call: (fn) => stopped('during', fn) },
