@@ -5,11 +5,17 @@
  */
 import { readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
+import { Certificate, KeyPair } from './certificates.ts';
 import { DiffieHellmanParameters } from './ciphers.ts';
 import type { EndpointArguments } from './endpoint-description.ts';
 import { CertificateError, explain } from './errors.ts';
 import { LONGEST_FILE, readRegularFile } from './regular-file.ts';
-import { CertificateOptions, optionsForClientTLS, PrivateCertificate } from './ssl.ts';
+import {
+  CertificateOptions,
+  type ClientTLSOptions,
+  optionsForClientTLS,
+  PrivateCertificate,
+} from './ssl.ts';
 import type { ITLSContextFactory } from './tls-settings.ts';
 import { trustRootFromCertificates } from './trust.ts';
 
@@ -20,25 +26,41 @@ const METHODS = ['TLS_METHOD', 'SSLv23_METHOD', 'TLSv1_2_METHOD'];
  * The keys of a server: `privateKey` (a file; default: `server.pem`), `certKey` (its certificate, and those behind it;
  * default: the same file), `extraCertChain`, `dhParameters` and `sslmethod`.
  *
- * @throws CertificateError for files that cannot be read or used
+ * @throws CertificateError for files that cannot be read or used, with the argument and the file
  */
 export function serverCredentials(args: EndpointArguments): CertificateOptions {
   const keyFile = args.text('privateKey') ?? 'server.pem';
-  const certificateFile = args.text('certKey') ?? keyFile;
+  const certificateFile = args.text('certKey');
   const chainFile = args.text('extraCertChain');
   const dhFile = args.text('dhParameters');
   const method = args.text('sslmethod');
   if (method !== undefined && !METHODS.includes(method)) {
     throw args.bad('sslmethod', `sslmethod can be ${METHODS.join(', ')}`, method);
   }
-  return new CertificateOptions({
-    privateKey: contentsOf(keyFile, 'privateKey'),
-    certificate: contentsOf(certificateFile, 'certKey'),
-    ...(chainFile !== undefined && { extraCertChain: contentsOf(chainFile, 'extraCertChain') }),
-    ...(dhFile !== undefined && {
-      dhParameters: DiffieHellmanParameters.fromFile(dhFile),
-    }),
-  });
+  const key = { argument: 'privateKey', path: keyFile };
+  const own = fileOf(key, certificateFile, 'certKey');
+  const privateKey = parsed(key, (pem) => KeyPair.loadPEM(pem));
+  const [certificate, ...behind] = parsed(own, (pem) => Certificate.loadAllPEM(pem));
+  if (chainFile !== undefined) {
+    const chain = { argument: 'extraCertChain', path: chainFile };
+    behind.push(...parsed(chain, (pem) => Certificate.loadAllPEM(pem)));
+  }
+  const dhParameters =
+    dhFile === undefined
+      ? undefined
+      : parsed({ argument: 'dhParameters', path: dhFile }, (pem) =>
+          DiffieHellmanParameters.fromPEM(pem.toString('latin1')),
+        );
+  return using(
+    together(key, own),
+    () =>
+      new CertificateOptions({
+        privateKey,
+        certificate: certificate as Certificate,
+        extraCertChain: behind,
+        ...(dhParameters !== undefined && { dhParameters }),
+      }),
+  );
 }
 
 /**
@@ -46,7 +68,7 @@ export function serverCredentials(args: EndpointArguments): CertificateOptions {
  * (a folder of PEM files, or one file) whom it trusts, if not those that the system does.
  *
  * @param names what the arguments are called
- * @throws CertificateError for files that cannot be read or used
+ * @throws CertificateError for files that cannot be read or used, with the argument and the file
  */
 export function clientCredentials(
   host: string,
@@ -54,32 +76,44 @@ export function clientCredentials(
   names: { readonly certificate: string; readonly trust: string },
 ): ITLSContextFactory {
   const certificateFile = args.text(names.certificate);
-  const keyFile = args.text('privateKey') ?? certificateFile;
+  const keyFile = args.text('privateKey');
   const trust = args.text(names.trust);
   if (certificateFile === undefined && keyFile !== undefined) {
     throw args.bad('privateKey', `privateKey needs a ${names.certificate}`, keyFile);
   }
-  return optionsForClientTLS(host, {
+  const options: ClientTLSOptions = {
     ...(trust !== undefined && {
       trustRoot: trustRootFromCertificates(authoritiesIn(trust, names.trust)),
     }),
-    ...(certificateFile !== undefined && {
-      clientCertificate: PrivateCertificate.loadPEM(
-        keyFile === certificateFile
-          ? contentsOf(certificateFile, names.certificate)
-          : Buffer.concat([
-              contentsOf(certificateFile, names.certificate),
-              Buffer.from('\n'),
-              contentsOf(keyFile as string, 'privateKey'),
-            ]),
-      ),
+  };
+  if (certificateFile === undefined) return optionsForClientTLS(host, options);
+  const own = { argument: names.certificate, path: certificateFile };
+  const key = fileOf(own, keyFile, 'privateKey');
+  const [certificate, ...chain] = parsed(own, (pem) => Certificate.loadAllPEM(pem));
+  const privateKey = parsed(key, (pem) => KeyPair.loadPEM(pem));
+  return using(together(own, key), () =>
+    optionsForClientTLS(host, {
+      ...options,
+      clientCertificate: new PrivateCertificate(certificate as Certificate, privateKey, chain),
     }),
-  });
+  );
 }
 
-/** The contents of the file, or of each `.pem` in the folder. */
-function authoritiesIn(path: string, argument: string): Buffer[] {
-  const files = reading(path, argument, () =>
+/** A file, and the argument that has named it. */
+interface Named {
+  readonly argument: string;
+  readonly path: string;
+}
+
+/** The file of an argument that may be left out: it is in that of another one then. */
+function fileOf(other: Named, path: string | undefined, argument: string): Named {
+  if (path !== undefined) return { argument, path };
+  return { argument: `${other.argument} (there is no ${argument})`, path: other.path };
+}
+
+/** The certificates in the file, or in each `.pem` in the folder. */
+function authoritiesIn(path: string, argument: string): Certificate[] {
+  const files = reading({ path, argument }, () =>
     statSync(path).isDirectory()
       ? readdirSync(path)
           .filter((name) => /\.pem$/i.test(name))
@@ -87,27 +121,54 @@ function authoritiesIn(path: string, argument: string): Buffer[] {
       : [path],
   );
   if (files.length === 0) {
-    throw new CertificateError(`cannot use the ${argument} ${path}: there is no .pem in it`);
+    throw new CertificateError(
+      `cannot use the ${argument} ${JSON.stringify(path)}: there is no .pem in it`,
+    );
   }
   let left = LONGEST_FILE; // of all of them
-  return files.map((file) => {
-    const contents = contentsOf(file, argument, left);
+  return files.flatMap((file) => {
+    const named = { argument, path: file };
+    const contents = contentsOf(named, left);
     left -= contents.length;
-    return contents;
+    return using(shown(named), () => Certificate.loadAllPEM(contents));
   });
 }
 
-function contentsOf(path: string, argument: string, most = LONGEST_FILE): Buffer {
-  return reading(path, argument, () => readRegularFile(path, most));
+/** What `parse` makes of a file. */
+function parsed<T>(file: Named, parse: (pem: Buffer) => T): T {
+  const contents = contentsOf(file);
+  return using(shown(file), () => parse(contents));
 }
 
-function reading<T>(path: string, argument: string, read: () => T): T {
+function contentsOf(file: Named, most = LONGEST_FILE): Buffer {
+  return reading(file, () => readRegularFile(file.path, most));
+}
+
+function reading<T>(file: Named, read: () => T): T {
   try {
     return read();
   } catch (error) {
-    throw new CertificateError(
-      `cannot read the ${argument} ${JSON.stringify(path)}: ${explain(error as Error)}`,
-      { cause: error },
-    );
+    throw new CertificateError(`cannot read the ${shown(file)}: ${explain(error as Error)}`, {
+      cause: error,
+    });
   }
+}
+
+/** @param what the arguments and files that are used, for an error */
+function using<T>(what: string, use: () => T): T {
+  try {
+    return use();
+  } catch (error) {
+    // That the name of a host is none has nothing to do with files.
+    if (!(error instanceof CertificateError)) throw error;
+    throw new CertificateError(`cannot use the ${what}: ${error.message}`, { cause: error });
+  }
+}
+
+function shown({ argument, path }: Named): string {
+  return `${argument} ${JSON.stringify(path)}`;
+}
+
+function together(one: Named, other: Named): string {
+  return one.path === other.path ? shown(one) : `${shown(one)} with the ${shown(other)}`;
 }

@@ -1,5 +1,5 @@
 /** Endpoints from their descriptions (lib/endpoint-strings.ts and what it stands on), and those that are registered. */
-import { copyFileSync, mkdtempSync, rmSync } from 'node:fs';
+import { copyFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import {
@@ -468,12 +468,96 @@ t.test('descriptions with TLS', async (t) => {
     const description = `tls:localhost:PORT:trustRoots=${trust}`;
     t.throws(() => clientFromString(reactor, description.replace('PORT', '1')), {
       name: 'CertificateError',
-      message: `cannot use the trustRoots ${own}: there is no .pem in it`,
+      message: `cannot use the trustRoots ${JSON.stringify(own)}: there is no .pem in it`,
     });
     copyFileSync(join(folder, 'other-ca.pem'), join(own, 'a.pem'));
     copyFileSync(join(folder, 'ca.pem'), join(own, 'b.PEM'));
     copyFileSync(join(folder, 'ca.key'), join(own, 'ca.key'));
     t.equal(await talk(t, SERVER, description), 'tea');
+  });
+
+  t.test('FND-64: say which argument and which file is at fault, and show no key', async (t) => {
+    const own = mkdtempSync(join(tmpdir(), 'plait-'));
+    t.teardown(() => rmSync(own, { recursive: true, force: true }));
+    const made = (name: string, text: string | Buffer) => {
+      writeFileSync(join(own, name), text);
+      return quoteStringArgument(join(own, name));
+    };
+    const empty = made('empty.pem', '');
+    const key = readFileSync(join(folder, 'server.key'), 'latin1');
+    const damaged = made('damaged.pem', key.replace(/[A-Za-z0-9+/]{20}/, '!'.repeat(20)));
+    const secret = key.split('\n')[3] as string;
+    const odd = made('odd.pem', '-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n');
+    const both = made('both.pem', key + readFileSync(join(folder, 'client.pem'), 'latin1'));
+    const [serverKey, serverPem] = [file('server.key'), file('server.pem')];
+    const server = (rest: string) => `ssl:0:privateKey=${rest}`;
+    const client = (rest: string) => `tls:a:1:trustRoots=${ca}:${rest}`;
+    const cases: [string, string, string, RegExp][] = [
+      [server(empty), 'privateKey', 'empty', /there is no private key in the PEM$/],
+      [server(`${damaged}:certKey=${serverPem}`), 'privateKey', 'damaged', /cannot be read/],
+      [server(serverKey), 'privateKey (there is no certKey)', 'server.key', /there is no cert/],
+      [server(`${serverKey}:certKey=${empty}`), 'certKey', 'empty', /no certificate in the PEM$/],
+      [server(`${serverKey}:certKey=${odd}`), 'certKey', 'odd', /a certificate cannot be read/],
+      [server(both), 'privateKey', 'both', /does not belong to the certificate/],
+      [server(`${file('wrong.key')}:certKey=${serverPem}`), 'certKey', 'server.pem', /not belong/],
+      [
+        server(`${serverKey}:certKey=${serverPem}:extraCertChain=${empty}`),
+        'extraCertChain',
+        'empty',
+        /no certificate in the PEM$/,
+      ],
+      [
+        server(`${serverKey}:certKey=${serverPem}:dhParameters=${empty}`),
+        'dhParameters',
+        'empty',
+        /there are no Diffie-Hellman parameters$/,
+      ],
+      [
+        server(`${file('small-rsa.key')}:certKey=${file('small-rsa.pem')}`),
+        'privateKey',
+        'small-rsa.key',
+        /has 1024 bits, and needs 2048 or more$/,
+      ],
+      [`tls:a:1:trustRoots=${empty}`, 'trustRoots', 'empty', /no certificate in the PEM$/],
+      [`tls:a:1:trustRoots=${odd}`, 'trustRoots', 'odd', /a certificate cannot be read/],
+      [`ssl:a:1:caCertsDir=${quoteStringArgument(own)}`, 'caCertsDir', 'damaged', /no certificate/],
+      [client(`certificate=${empty}`), 'certificate', 'empty', /no certificate in the PEM$/],
+      [
+        client(`certificate=${file('client.pem')}`),
+        'certificate (there is no privateKey)',
+        'client.pem',
+        /there is no private key in the PEM$/,
+      ],
+      [
+        client(`certificate=${file('client.pem')}:privateKey=${damaged}`),
+        'privateKey',
+        'damaged',
+        /the private key cannot be read/,
+      ],
+      [
+        `ssl:a:1:caCertsDir=${ca}:certKey=${file('client.pem')}:privateKey=${serverKey}`,
+        'certKey',
+        'client.pem',
+        /with the privateKey ".*server\.key": the private key does not belong/,
+      ],
+    ];
+    for (const [description, argument, path, message] of cases) {
+      try {
+        if (description.startsWith('ssl:0')) serverFromString(reactor, description);
+        else clientFromString(reactor, description);
+        t.fail(description);
+      } catch (error) {
+        const { name, message: said } = error as Error;
+        t.equal(name, 'CertificateError', description);
+        t.match(said, message, description);
+        t.ok(said.includes(`the ${argument} "`) && said.includes(path), said);
+        t.notOk(said.includes(secret) || said.includes('!!!!'), 'no secret');
+      }
+    }
+    const fitting = made('fitting.pem', key + readFileSync(join(folder, 'server.pem'), 'latin1'));
+    t.throws(() => clientFromString(reactor, client(`certificate=${fitting}`).replace('a', '/')), {
+      name: 'RangeError',
+    });
   });
 
   t.test('say which file is at fault, before anything is opened', async (t) => {
