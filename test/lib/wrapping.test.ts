@@ -3,6 +3,7 @@ import {
   type ClientFactory,
   ClientService,
   connectProtocol,
+  type Deferred,
   Factory,
   type Failure,
   forwardHooks,
@@ -12,6 +13,7 @@ import {
   type IProtocolFactory,
   isStandIn,
   type IStreamClientEndpoint,
+  type IStreamServerEndpoint,
   type ITransport,
   Protocol,
   Reactor,
@@ -19,6 +21,7 @@ import {
   StandIn,
   TCP4ClientEndpoint,
   TCP4ServerEndpoint,
+  TLSMemoryBIOFactory,
   wrapClientTLS,
   wrapServerTLS,
 } from 'plait';
@@ -278,25 +281,35 @@ t.test(
   },
 );
 
-t.test(
-  'FND-04: wrapServerTLS around an endpoint drains as an endpoint with TLS does',
-  async (t) => {
+/** What listens with TLS: with stand-ins over and under it too. */
+const SECURED: Record<
+  string,
+  (below: IStreamServerEndpoint, factory: Factory, clock: Reactor) => Deferred<IListeningPort>
+> = {
+  'wrapServerTLS around an endpoint': (below, factory, clock) =>
+    wrapServerTLS(SERVER, below, { clock }).listen(factory),
+  'a policy within wrapServerTLS': (below, factory, clock) =>
+    wrapServerTLS(SERVER, below, { clock }).listen(new WrappingFactory(factory)),
+  'a policy around TLS': (below, factory, clock) =>
+    below.listen(new WrappingFactory(new TLSMemoryBIOFactory(SERVER, false, factory, { clock }))),
+};
+
+for (const [name, listen] of Object.entries(SECURED)) {
+  t.test(`FND-04: ${name} drains as an endpoint with TLS does`, async (t) => {
     const reactor = new Reactor();
-    let asked = false;
+    let asked = 0;
     class LastWords extends Protocol {
       override connectionMade(): void {
         this.transport.write('hello');
       }
       connectionDraining(): void {
-        asked = true;
+        asked++;
         this.transport.write(', and goodbye');
         this.transport.loseConnection();
       }
     }
     const below = new TCP4ServerEndpoint(reactor, 0, { interface: '127.0.0.1' });
-    const port = await wrapServerTLS(SERVER, below, { clock: reactor }).listen(
-      Factory.forProtocol(LastWords),
-    );
+    const port = await listen(below, Factory.forProtocol(LastWords), reactor);
     const { host, port: number } = addressOf(port);
     let text = '';
     let lost = '';
@@ -315,7 +328,7 @@ t.test(
     await until(() => text === 'hello');
     await port.stopListening({ connections: 'drain' });
     await until(() => lost !== '');
-    t.ok(asked);
+    t.equal(asked, 1);
     t.same([text, lost], ['hello, and goodbye', 'ConnectionDone']);
-  },
-);
+  });
+}
