@@ -3,7 +3,7 @@
  * wait long. Twisted: `Cooperator`, `CooperativeTask`, `cooperate` and `coiterate` of `twisted.internet.task`.
  */
 import { inspect } from 'node:util';
-import { isThenable } from './chain.ts';
+import { isCoroutine, isThenable } from './chain.ts';
 import { Deferred } from './defer.ts';
 import {
   NotPaused,
@@ -17,7 +17,7 @@ import { Failure } from './failure.ts';
 import { neededNow } from './hooks.ts';
 import type { IDelayedCall, IReactorTime, Seconds } from './interfaces.ts';
 import { Logger } from './log.ts';
-import { fail, succeed } from './maybe.ts';
+import { fail, maybeDeferred, passthru, succeed } from './maybe.ts';
 import { reactor } from './reactor.ts';
 import { fireEach } from './waiters.ts';
 
@@ -155,8 +155,8 @@ export class CooperativeTask {
 /** What a piece is to be waited for, if it is. */
 function whatToWaitFor(piece: unknown): Deferred<unknown> | undefined {
   if (piece instanceof Deferred) return piece as Deferred<unknown>;
-  if (typeof piece !== 'object' || piece === null || !isThenable(piece)) return undefined;
-  return Deferred.fromPromise(piece);
+  if (typeof piece !== 'object' || piece === null) return undefined;
+  return isThenable(piece) || isCoroutine(piece) ? maybeDeferred(passthru, piece) : undefined;
 }
 
 /** Options of {@link Cooperator}. */
@@ -172,8 +172,8 @@ export interface CooperatorOptions {
 }
 
 /**
- * Works through iterators, a piece of each in turn. What an iterator yields is ignored, unless it is a Deferred or
- * a promise, which is waited for.
+ * Works through iterators, a piece of each in turn. What an iterator yields is ignored, unless it is a Deferred, a
+ * promise or a generator: these are waited for, and a generator is run as a coroutine.
  *
  * @example
  * const cooperator = new Cooperator();

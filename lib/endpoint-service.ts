@@ -7,6 +7,7 @@ import { Deferred } from './defer.ts';
 import { serverFromString } from './endpoint-strings.ts';
 import { CancelledError, CannotListenError } from './errors.ts';
 import { Failure } from './failure.ts';
+import { cancellationsOf } from './give-up.ts';
 import type {
   IListeningPort,
   IProtocolFactory,
@@ -143,7 +144,7 @@ export class StreamServerEndpointService extends Service {
     this.#failure = failure;
     const isAwaited = this.#waiters.size > 0;
     this.#waiters.fireAll(failure);
-    if (isAwaited || failure.check(CancelledError) !== undefined) return;
+    if (isAwaited || cancellationsOf(failure) !== undefined) return;
     const { value } = failure;
     if (!this.#endsProgram) {
       log.failure('a service could not listen', failure, 'error');

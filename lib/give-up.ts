@@ -4,7 +4,7 @@
  */
 import { Sweep } from './chain.ts';
 import type { Deferred } from './defer.ts';
-import { CancelledError, TimeoutError } from './errors.ts';
+import { CancelledError, FirstError, TimeoutError } from './errors.ts';
 import { Failure } from './failure.ts';
 import type { IReactorTime, Seconds } from './interfaces.ts';
 import { Logger } from './log.ts';
@@ -60,7 +60,7 @@ export function cancelAlong(
       } catch (error) {
         if (!guarded && sweep === undefined) throw error;
         log.failure('a canceller failed', new Failure(error));
-        if (sweep?.inScope !== true) failed(deferred, error);
+        failed(deferred, error);
         next = undefined;
       }
       // A coroutine may wait for what waits for it: round and round there is nothing to cancel.
@@ -157,4 +157,22 @@ export function cancelOnAbort(
     cancels.delete(cancel);
     return result;
   });
+}
+
+/**
+ * The cancellations that `failure` stands for: it is one itself, or holds nothing else (that of a list, a race or
+ * `Promise.any` that was cancelled does). Undefined if there is any other error in it.
+ */
+export function cancellationsOf(failure: Failure): CancelledError[] | undefined {
+  const found: CancelledError[] = [];
+  const errors = new Set<unknown>([failure.value]);
+  // What is added while it is gone through is reached by the same loop.
+  for (const error of errors) {
+    if (error instanceof CancelledError) found.push(error);
+    else if (error instanceof FirstError) errors.add(error.subFailure.value);
+    else if (error instanceof AggregateError && Array.isArray(error.errors))
+      for (const inner of error.errors) errors.add(inner);
+    else return undefined;
+  }
+  return found.length > 0 ? found : undefined;
 }

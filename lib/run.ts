@@ -5,7 +5,7 @@
 import { constants } from 'node:os';
 import { types } from 'node:util';
 import { Deferred } from './defer.ts';
-import { CancelledError, ReactorNotRunning, SystemExit } from './errors.ts';
+import { type CancelledError, ReactorNotRunning, SystemExit } from './errors.ts';
 import { Failure } from './failure.ts';
 import {
   beginProgram,
@@ -17,10 +17,12 @@ import {
   isGeneratorFunction,
   track,
 } from './frames.ts';
+import { cancellationsOf } from './give-up.ts';
 import type { RunOptions } from './interfaces.ts';
 import { Logger } from './log.ts';
 import { maybeDeferred } from './maybe.ts';
 import { reactor as theReactor, type Reactor } from './reactor.ts';
+import { forgetUnhandled, unhandledFailures, type UnhandledFailure } from './unhandled.ts';
 
 const log = new Logger('plait.run');
 
@@ -36,7 +38,8 @@ export interface ReactOptions extends Pick<RunOptions, 'shutdownTimeout' | 'thre
  * Runs the reactor, calls `main(reactor, ...argv)`, waits for what comes of it, and stops the reactor. Fires with the
  * exit code, which is also set as the process's: 0; 1 if main failed, which is logged; that of a SystemExit; or, if a
  * signal stopped the reactor, 128 plus its number. Stopping the reactor, by a signal or by `reactor.stop()`, cancels what
- * main waits for, and its cleaning up is waited for; that it was cancelled is no failure.
+ * main waits for, and its cleaning up is waited for; that it was cancelled is no failure, and neither is what lists and
+ * races make of it.
  *
  * It can be called any number of times, one after the other.
  *
@@ -53,17 +56,23 @@ export function react(
   const program = new Frame();
   const work = runMain(program, main, [reactor, ...argv]);
   let stopping = false;
+  let known: ReadonlySet<UnhandledFailure> = new Set();
   reactor.addSystemEventTrigger('before', 'shutdown', () => {
     stopping = true;
+    known = new Set(unhandledFailures());
     // Main may have made a Deferred by its signal.
     if (!program.followed || program.over) program.abort();
     Deferred.cancelGuarded(work);
+    forgetCancelled();
     return finished;
   });
+  /** A list leaves the failures of what was cancelled with it where they are. */
+  const forgetCancelled = (): void => forgetUnhandled(known, isMereCancellation);
   const finished = work.addBoth((result) => {
     code =
       result instanceof Failure ? exitCode(result as Failure, reactor.exitSignal, stopping) : 0;
-    if (!stopping) stop(reactor);
+    if (stopping) forgetCancelled();
+    else stop(reactor);
   });
   return stopped.addCallback(() => {
     endProgram(program);
@@ -119,12 +128,12 @@ function exitCode(failure: Failure, signal: string | undefined, stopping: boolea
   return 1;
 }
 
-/** True unless it stands for what a canceller has failed with. An AbortError is the cause of a mere one, too. */
+/** True unless one of them stands for what a canceller has failed with. An AbortError is the cause of a mere one, too. */
 function isMereCancellation(failure: Failure): boolean {
-  const error = failure.check(CancelledError);
-  if (error === undefined) return false;
-  const { cause } = error;
-  return !(cause instanceof Error) || cause.name === 'AbortError';
+  const cancellations = cancellationsOf(failure) ?? [];
+  const isMere = ({ cause }: CancelledError): boolean =>
+    !(cause instanceof Error) || cause.name === 'AbortError';
+  return cancellations.length > 0 && cancellations.every(isMere);
 }
 
 /** What a program ends with that a signal has stopped. */

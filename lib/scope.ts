@@ -18,6 +18,7 @@ import { type Relay, Sweep, type Waiter } from './chain.ts';
 import { Deferred, type Settled } from './defer.ts';
 import { CancelledError, TimeoutError } from './errors.ts';
 import { Failure } from './failure.ts';
+import { cancellationsOf } from './give-up.ts';
 import { type Coroutine, ensureDeferred } from './inline.ts';
 import type { IDelayedCall, IReactorTime, Seconds } from './interfaces.ts';
 import { Logger } from './log.ts';
@@ -226,7 +227,7 @@ export class Scope {
   }
 
   #failed(failure: Failure, isBody: boolean): void {
-    const wasCancelled = failure.check(CancelledError) !== undefined;
+    const wasCancelled = cancellationsOf(failure) !== undefined;
     if (this.#reason === undefined) {
       if (isBody || !wasCancelled) this.#cancelAll(failure);
     } else if (!wasCancelled && failure.value !== this.#reason.value) {

@@ -4,8 +4,8 @@
  */
 import { inspect } from 'node:util';
 import { Deferred } from './defer.ts';
-import { CancelledError } from './errors.ts';
 import type { Failure } from './failure.ts';
+import { cancellationsOf } from './give-up.ts';
 import type { TriggerID, TriggerPhase } from './interfaces.ts';
 import { Logger } from './log.ts';
 import { maybeDeferred, succeed } from './maybe.ts';
@@ -145,7 +145,7 @@ function* taken(triggers: Set<Trigger>): Generator<Trigger> {
 }
 
 function logged(failure: Failure, trigger: Trigger): void {
-  if (trigger.givenUp && failure.check(CancelledError) !== undefined) return;
+  if (trigger.givenUp && cancellationsOf(failure) !== undefined) return;
   const { phase, eventType } = trigger;
   log.emit('critical', 'a trigger {phase} {eventType} failed', { failure, phase, eventType });
 }

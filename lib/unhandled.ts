@@ -115,6 +115,15 @@ export function reportUnhandledFailures(): void {
   for (const note of all) report(note);
 }
 
+/** Forgets those that are not among `known` and that `isMoot` says are no news. @internal */
+export function forgetUnhandled(
+  known: ReadonlySet<UnhandledFailure>,
+  isMoot: (failure: Failure) => boolean,
+): void {
+  for (const note of unhandledFailures())
+    if (!known.has(note) && isMoot(note.failure)) notes.delete(note);
+}
+
 /** What is done with an unhandled failure. */
 export type UnhandledFailureHook = (unhandled: UnhandledFailure) => HookResult;
 

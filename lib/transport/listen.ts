@@ -70,6 +70,8 @@ export class Port implements IListeningPort, Closable, AsyncDisposable {
   #watched = { looked: false };
   #stopped: Deferred<void>[] = [];
   #factoryStarted = false;
+  /** What its factory could not be started for. */
+  #fatal: Failure | undefined;
   /** The connections that it has taken, and that are not gone. */
   readonly #streams = new Set<Stream>();
   /** It is not over before they are gone. */
@@ -184,22 +186,28 @@ export class Port implements IListeningPort, Closable, AsyncDisposable {
     try {
       started = this.#factory.doStart();
     } catch (error) {
-      const failure = new Failure(error);
-      log.failure('startFactory failed', failure);
-      this.#close(failure);
+      this.#notStarted(new Failure(error));
       return;
     }
     this.#factoryStarted = true;
     this.#state = this.#outcome = 'listening';
-    this.#home.listening(this);
     watchHook(started, 'startFactory', this);
+    // A generator may have failed at once.
+    if ((this.#state as State) !== 'listening') return;
+    this.#home.listening(this);
     for (const reader of this.#takeReaders()) reader.callback(this);
   }
 
   /** @internal `startFactory` has failed after it returned: the port is closed, as if it had thrown. */
   hookFailed(hook: string, failure: Failure): void {
-    log.failure(`${hook} failed`, failure);
-    if (this.#state === 'listening') this.#close(failure);
+    if (this.#state === 'listening') this.#notStarted(failure);
+    else log.failure(`${hook} failed`, failure);
+  }
+
+  #notStarted(failure: Failure): void {
+    log.failure('startFactory failed', failure);
+    this.#fatal = failure;
+    this.#close(failure);
   }
 
   #failed(error: Error): void {
@@ -348,6 +356,9 @@ export class Port implements IListeningPort, Closable, AsyncDisposable {
     const stopped = this.#stopped;
     this.#stopped = [];
     for (const reader of this.#takeReaders()) reader.errback(why);
+    const fatal = this.#fatal;
+    this.#fatal = undefined;
+    if (fatal !== undefined) endUnlessTaken(this.#home, fatal.value, this.#watched);
     if (failure !== undefined && stopped.length === 0) log.failure('stopFactory failed', failure);
     fireEach(stopped, failure);
   }

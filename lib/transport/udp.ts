@@ -87,6 +87,8 @@ export class Port implements IUDPTransport, Closable, DatagramEvents {
   #watched = { looked: false };
   #stopped: Deferred<void>[] = [];
   #started = false;
+  /** What its protocol could not be started for. */
+  #fatal: Failure | undefined;
   /** The descriptor that was given to it has been used: its number may be another's by now. */
   #adopted = false;
   #peer: { readonly host: string; readonly port: number } | undefined;
@@ -182,9 +184,7 @@ export class Port implements IUDPTransport, Closable, DatagramEvents {
     try {
       watchHook(this.#protocol.makeConnection(this), 'startProtocol', this);
     } catch (error) {
-      const failure = new Failure(error);
-      log.failure('startProtocol failed', failure);
-      if ((this.#state as State) === 'listening') this.#close(failure);
+      this.#notStarted(new Failure(error));
       return;
     }
     this.#started = true;
@@ -279,8 +279,14 @@ export class Port implements IUDPTransport, Closable, DatagramEvents {
       this.#threw(hook, failure);
       return;
     }
+    this.#notStarted(failure);
+  }
+
+  #notStarted(failure: Failure): void {
     log.failure('startProtocol failed', failure);
-    if (this.#state === 'listening') this.#close(failure);
+    if (this.#state !== 'listening') return;
+    this.#fatal = failure;
+    this.#close(failure);
   }
 
   #threw(hook: string, error: unknown): void {
@@ -471,6 +477,9 @@ export class Port implements IUDPTransport, Closable, DatagramEvents {
     const stopped = this.#stopped;
     this.#stopped = [];
     for (const reader of this.#takeReaders()) reader.errback(why);
+    const fatal = this.#fatal;
+    this.#fatal = undefined;
+    if (fatal !== undefined) endUnlessTaken(this.#home, fatal.value, this.#watched);
     if (failure !== undefined && stopped.length === 0) log.failure('stopProtocol failed', failure);
     fireEach(stopped, failure);
   }

@@ -12,6 +12,7 @@ import {
   FileSender,
   fail,
   formatEvent,
+  gatherResults,
   globalLogPublisher,
   type HookResult,
   type IPullProducer,
@@ -22,6 +23,7 @@ import {
   observeUnhandledFailures,
   Protocol,
   ProcessProtocol,
+  race,
   Reactor,
   react,
   reportUnhandledFailures,
@@ -365,6 +367,21 @@ t.test(
     });
     t.equal(cancelled, 1, 'where nothing was stopped, it is a failure like any other');
     t.equal(flushLoggedErrors(CancelledError).length, 1);
+    const several: Readonly<Record<string, () => unknown>> = {
+      gathered: () => gatherResults([gatherResults([new Deferred()]), new Deferred()]),
+      raced: () => race([new Deferred(), new Deferred()]),
+      'Promise.any': async () => Promise.any([new Deferred(), new Deferred()]),
+    };
+    for (const [name, main] of Object.entries(several)) {
+      const code = await react(
+        (r) => {
+          r.callLater(0.01, () => r.stop());
+          return main();
+        },
+        { reactor, argv: [] },
+      );
+      t.equal(code, 0, name);
+    }
     process.exitCode = 0;
   },
 );

@@ -10,13 +10,16 @@ import {
   Deferred,
   DeferredList,
   Factory,
-  type IStreamServerEndpoint,
   fail,
   gatherResults,
+  type HookResult,
+  type IListeningPort,
+  type IStreamServerEndpoint,
   inlineCallbacks,
   Reactor,
   reportUnhandledFailures,
   StreamServerEndpointService,
+  succeed,
   TCP4ServerEndpoint,
 } from 'plait';
 import { flushLoggedErrors, type SimReactor, Simulation } from 'plait/testing';
@@ -139,6 +142,53 @@ t.test('FND-10: a failure of ready that is taken within a second ends nothing', 
   await sim.settle();
   t.same(codes, [false, 'first', 'EADDRINUSE']);
   for (const each of kept) each.addErrback(() => {});
+});
+
+t.test('FND-10: what a port could not be started for is not only logged', async (t) => {
+  const threw = (): never => {
+    throw new RangeError('no key');
+  };
+  const starts: Readonly<Record<string, () => HookResult>> = {
+    plain: threw,
+    async: async () => {
+      await Promise.resolve();
+      threw();
+    },
+    *generator() {
+      yield succeed();
+      threw();
+    },
+  };
+  for (const [kind, start] of Object.entries(starts)) {
+    const factory = new Factory();
+    factory.startFactory = start;
+    const protocol = new DatagramProtocol();
+    protocol.startProtocol = start;
+    const ports: Readonly<Record<string, (reactor: SimReactor) => IListeningPort>> = {
+      TCP: (reactor) => reactor.listenTCP(7, factory),
+      UNIX: (reactor) => reactor.listenUNIX('/socket', factory),
+      UDP: (reactor) => reactor.listenUDP(7, protocol),
+    };
+    for (const [name, listen] of Object.entries(ports)) {
+      const sim = new Simulation();
+      const { reactor } = sim.host('server');
+      const port = listen(reactor);
+      await t.rejects(sim.settle(), RangeError, `${name}, ${kind}`);
+      t.equal(flushLoggedErrors(RangeError).length, 1, `${name}, ${kind}`);
+
+      // Whoever has looked at it is told, or deals with the port.
+      port.startListening();
+      const { ready } = port;
+      const told = ready.addCallbacks(
+        () => 'listening',
+        () => 'failed',
+      );
+      await sim.settle();
+      t.equal(await told, kind === 'async' ? 'listening' : 'failed', `${name}, ${kind}`);
+      t.equal(flushLoggedErrors(RangeError).length, 1);
+      await port.stopListening();
+    }
+  }
 });
 
 t.test('FND-10: what a service fails with may be asked for in the same turn', async (t) => {

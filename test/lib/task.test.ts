@@ -634,3 +634,27 @@ t.test('small things: execute, passthru, logError, and a failure that prints its
   t.match(printed[1], /^RangeError: on paper\n +at /);
   t.end();
 });
+
+t.test('FND-06: a generator that a cooperative task yields is run, and waited for', async (t) => {
+  const seen: string[] = [];
+  const piece = function* (name: string) {
+    yield* succeed();
+    seen.push(name);
+  };
+  await coiterate(
+    (function* () {
+      yield piece('first');
+      seen.push('then');
+      yield piece('second');
+    })(),
+  );
+  t.same(seen, ['first', 'then', 'second']);
+  const failing = coiterate(
+    [
+      (function* () {
+        yield* fail(new RangeError('of the piece'));
+      })(),
+    ].values(),
+  );
+  await t.rejects(failing.asPromise(), RangeError);
+});
