@@ -82,7 +82,12 @@ class ProcessConnection implements ITransport {
 
   abortConnection(): void {
     this.loseConnection();
-    if (this.#process.pid !== null) this.#process.signalProcess('KILL');
+    try {
+      if (this.#process.pid !== null) this.#process.signalProcess('KILL');
+    } catch (error) {
+      // It runs as another user, say. Its pipes are closed all the same.
+      log.failure('a process could not be killed', new Failure(error), 'warn');
+    }
   }
 
   loseWriteConnection(): void {
@@ -160,6 +165,8 @@ class Conversation<P extends IProtocol> extends ProcessProtocol {
       (hook, failure) => {
         log.failure(`${hook} failed`, failure);
         this.#failed(failure);
+        // As where it throws: the conversation has not begun.
+        if (hook === 'makeConnection') this.#connection?.abortConnection();
       },
     );
     this.#connection = connection;
@@ -182,10 +189,14 @@ class Conversation<P extends IProtocol> extends ProcessProtocol {
     if (connection?.connected !== true)
       throw new ConnectionLost('cannot switch the protocol: the connection is lost');
     const before: IProtocol = this.#current;
-    const rest = unread ?? (isBufferingProtocol(before) ? before.takeUnread() : []);
     const waiting = (this.#waiting = { data: this.#waiting?.data ?? new Fifo<Buffer>() });
-    if (rest.length > 0) waiting.data.putBack(Buffer.from(rest));
-    takeOver(before, next, connection, (protocol) => (this.#current = protocol));
+    try {
+      const rest = unread ?? (isBufferingProtocol(before) ? before.takeUnread() : []);
+      if (rest.length > 0) waiting.data.putBack(Buffer.from(rest));
+      takeOver(before, next, connection, (protocol) => (this.#current = protocol));
+    } catch (error) {
+      connection.hookFailed('switchProtocol', new Failure(error));
+    }
     connection.resumed = () => process.nextTick(() => this.#handOver());
     connection.resumed();
   }
@@ -195,19 +206,31 @@ class Conversation<P extends IProtocol> extends ProcessProtocol {
     const waiting = this.#waiting;
     while (waiting !== undefined && this.#waiting === waiting) {
       if (this.#connection?.paused === true) return;
-      if (waiting.data.size === 0) this.#waiting = undefined;
-      else this.outReceived(waiting.data.take(), true);
+      if (waiting.data.size === 0) {
+        this.#waiting = undefined;
+        return;
+      }
+      try {
+        this.#deliver(waiting.data.take());
+      } catch (error) {
+        // No pipe delivers this: nothing above could catch it.
+        this.#connection?.hookFailed('dataReceived', new Failure(error));
+      }
     }
   }
 
-  override outReceived(data: Buffer, waited = false): void {
+  #deliver(data: Buffer): void {
     if (this.#connection?.disconnecting === true) return;
-    if (!waited && this.#waiting !== undefined) {
+    watchHook(this.#current.dataReceived(data), 'dataReceived', this.#connection);
+  }
+
+  override outReceived(data: Buffer): void {
+    if (this.#waiting !== undefined) {
       this.#waiting.data.add(data);
       return;
     }
     try {
-      watchHook(this.#current.dataReceived(data), 'dataReceived', this.#connection);
+      this.#deliver(data);
     } catch (error) {
       this.#failed(new Failure(error));
       throw error;

@@ -110,10 +110,10 @@ abstract class Run<T> extends ProcessProtocol {
     if (cutBy !== undefined && this.gathers && !this.result.called) this.result.errback(cutBy);
   }
 
-  /** Its pipes are closed too, as children of its own may have them. */
+  /** Its pipes are closed too, as children of its own may have them; first, since another user's cannot be killed. */
   #kill(): void {
-    if (this.transport.pid !== null) this.transport.signalProcess('KILL');
     this.transport.loseConnection();
+    if (this.transport.pid !== null) this.transport.signalProcess('KILL');
   }
 
   override processEnded(reason: Failure): void {

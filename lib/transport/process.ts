@@ -79,17 +79,19 @@ export class Process implements IProcessTransport, Closable {
       pipe.begin(this.#pipeProtocol(fd));
     }
     try {
-      protocol.makeConnection(this);
+      watchHook(protocol.makeConnection(this), 'makeConnection', this);
     } catch (error) {
       this.#unmade(new Failure(error));
     }
   }
 
-  /** Its protocol has failed in `connectionMade`: what nobody listens to is killed, and that is the reason given. */
+  /** Its protocol has failed in `connectionMade`: a process without a protocol is killed, and that is the reason given. */
   #unmade(reason: Failure): void {
     log.failure('makeConnection failed', reason);
-    this.#unmadeBy = reason;
+    this.#unmadeBy ??= reason;
     this.loseConnection();
+    // Its number may be another's by now.
+    if (this.pid === null) return;
     try {
       this.#process.kill(constants.signals.SIGKILL);
     } catch {
@@ -162,8 +164,15 @@ export class Process implements IProcessTransport, Closable {
     for (const pipe of [...this.#pipes.values()]) pipe.connectionLost(reason);
   }
 
-  /** @internal A hook has failed after it returned; one over data has the pipe closed that the data came from. */
+  /**
+   * @internal A hook has failed after it returned, and counts as having thrown: one over data has the pipe closed that
+   * the data came from, `connectionMade` has the process killed.
+   */
   hookFailed(hook: string, failure: Failure): void {
+    if (hook === 'makeConnection') {
+      this.#unmade(failure);
+      return;
+    }
     const pipe = this.#pipes.get(hook === 'outReceived' ? 1 : hook === 'errReceived' ? 2 : -1);
     if (pipe === undefined) log.failure(`${hook} failed`, failure);
     else pipe.hookFailed('dataReceived', failure);

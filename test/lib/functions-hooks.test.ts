@@ -11,6 +11,7 @@ import {
   DatagramProtocol,
   DuplexProtocol,
   Factory,
+  type Failure,
   formatEvent,
   globalLogPublisher,
   type HookResult,
@@ -596,3 +597,32 @@ t.test('FND-07: closing fails with what the last hook fails with, whatever its k
     }
   }
 });
+
+t.test(
+  'FND-07: a process whose connectionMade fails late is killed, as where it throws',
+  async (t) => {
+    const sleep = { args: ['sleep', '60'] };
+    for (const [kind, make] of Object.entries(KINDS)) {
+      if (kind === 'plain') continue;
+      const broken = make(() => {
+        throw new RangeError('half built');
+      });
+      for (const hook of ['connectionMade', 'makeConnection']) {
+        const ended = new Deferred<Failure>();
+        const child = new ProcessProtocol();
+        child.processEnded = (reason) => ended.callback(reason);
+        Object.assign(child, { [hook]: broken });
+        new Reactor().spawnProcess(child, '/bin/sleep', sleep);
+        t.match((await ended).value, { message: 'half built' }, `${kind} ${hook}`);
+        t.equal(flushLoggedErrors(RangeError).length, 1);
+      }
+      const lost = new Deferred<Failure>();
+      const protocol = new Protocol();
+      protocol.connectionMade = broken;
+      protocol.connectionLost = (reason) => lost.callback(reason);
+      await connectProtocol(new ProcessEndpoint(new Reactor(), '/bin/sleep', sleep), protocol);
+      t.match((await lost).value, { message: 'half built' }, `${kind} over an endpoint`);
+      t.equal(flushLoggedErrors(RangeError).length, 1);
+    }
+  },
+);

@@ -8,9 +8,14 @@ import {
   ConsumerStopped,
   type Deferred,
   Factory,
+  type Failure,
   FileSender,
+  getProcessOutput,
   HostnameEndpoint,
+  type IProcessProtocol,
+  type IProcessTransport,
   type ITLSTransport,
+  NotSupportedError,
   ProcessEndpoint,
   Protocol,
   Reactor,
@@ -285,3 +290,54 @@ t.test('FND-25: a connection to a process changes its protocol', async (t) => {
   await turns(() => last.closed);
   t.throws(() => transport.switchProtocol(first), ConnectionLost);
 });
+
+for (const [what, make] of Object.entries({
+  'throws over what was left for it': () =>
+    Object.assign(new AccumulatingProtocol(), { dataReceived: fails }),
+  'throws when it is made a connection': () =>
+    Object.assign(new AccumulatingProtocol(), { connectionMade: fails }),
+})) {
+  t.test(`FND-25: over a process, a protocol that takes over and ${what} ends`, async (t) => {
+    const endpoint = new ProcessEndpoint(new Reactor(), '/bin/cat', { args: ['cat'] });
+    const first = await endpoint.connect(Factory.forProtocol(AccumulatingProtocol));
+    const next = make();
+    const ended = new Promise<Failure>((resolve) => {
+      next.connectionLost = resolve;
+    });
+    first.transport.switchProtocol(next, { unread: Buffer.from('tea') });
+    t.match((await ended).value, { message: 'broken' });
+    t.equal(flushLoggedErrors(RangeError).length, 1);
+  });
+}
+
+t.test('FND-02: a process that cannot be killed has its pipes closed all the same', async (t) => {
+  let closed = 0;
+  const child = {
+    pid: 1,
+    signalProcess(): never {
+      throw new NotSupportedError('not permitted');
+    },
+    loseConnection() {
+      closed++;
+    },
+  } as unknown as IProcessTransport;
+  const reactor = {
+    spawnProcess(protocol: IProcessProtocol) {
+      protocol.makeConnection(child);
+      return child;
+    },
+  };
+  const endpoint = new ProcessEndpoint(reactor, '/usr/bin/sudo');
+  const { transport } = await endpoint.connect(Factory.forProtocol(Protocol));
+  transport.abortConnection();
+  t.equal(closed, 1);
+  t.equal(flushLoggedErrors(NotSupportedError).length, 1);
+  Object.assign(child, { closeStdin() {} });
+  const output = getProcessOutput('/usr/bin/sudo', { reactor });
+  t.throws(() => output.cancel(), NotSupportedError);
+  t.equal(closed, 2);
+});
+
+function fails(): never {
+  throw new RangeError('broken');
+}
