@@ -1,14 +1,15 @@
 /**
- * Certificates and keys, to be read: who they are for, who signed them, whether they belong together. Nothing here
- * decides whom to trust, and nothing here makes certificates: that is left to OpenSSL and to authorities. Twisted:
- * `Certificate`, `KeyPair` and `DistinguishedName` of `twisted.internet.ssl`.
+ * Certificates and public keys, to be read: who they are for, who signed them, whether they belong together. Nothing
+ * here decides whom to trust, and nothing here makes certificates: that is for `private-certificates.ts`. Twisted:
+ * `Certificate`, `PublicKey` and `DistinguishedName` of `twisted.internet.ssl`.
  *
- * No error and no inspection shows a key. `node:crypto` is loaded at first use, since most programs need no TLS.
+ * `node:crypto` is loaded at first use, since most programs need no TLS.
  */
 import type * as Crypto from 'node:crypto';
 import type { KeyObject, X509Certificate } from 'node:crypto';
 import { certificateNames, type CertificateNames } from './certificate-names.ts';
 import { TAG, bodyOf, certificateParts, readDER, type DERValue } from './der.ts';
+import { identifier, sequence, setOf, value as derValue } from './der-writer.ts';
 import { CertificateError } from './errors.ts';
 
 type CryptoModule = typeof Crypto;
@@ -33,32 +34,60 @@ const ATTRIBUTES = [
   ['emailAddress', 'emailAddress', '2a864886f70d010901'],
 ] as const;
 
+/** Attributes of a {@link DistinguishedName}: pairs in their order, or an object. */
+export type NameAttributes =
+  readonly (readonly [string, string])[] | { readonly [attribute: string]: string };
+
 /**
  * Who a certificate is for or from, as its authority wrote it down. Nobody is verified by this: hosts are compared with
  * the alternative names. Twisted: `DistinguishedName`, also called `DN`.
  *
  * @example
- * const name = new DistinguishedName([['countryName', 'AT'], ['commonName', 'example.com']]);
+ * const name = new DistinguishedName({ countryName: 'AT', commonName: 'example.com' });
  * name.get('CN');     // 'example.com'
  * name.toString();    // 'C=AT, CN=example.com'
  */
 export class DistinguishedName {
   /** Pairs of attribute (by its long name, or its identifier as hexadecimal DER) and value, in their order. */
   readonly attributes: readonly (readonly [string, string])[];
+  /** What it was read from. */
+  #der: Buffer | undefined;
 
-  constructor(attributes: readonly (readonly [string, string])[]) {
-    this.attributes = attributes.map(([name, value]) => [longName(name), value]);
+  /**
+   * @param attributes by long name (`commonName`), short name (`CN`), or identifier (`2.5.4.3`)
+   * @throws TypeError for a value that is no string
+   */
+  constructor(attributes: NameAttributes) {
+    const pairs = Array.isArray(attributes)
+      ? (attributes as readonly (readonly [string, string])[])
+      : Object.entries(attributes);
+    this.attributes = pairs.map(([name, value]) => {
+      if (typeof value === 'string') return [longName(name), value];
+      throw new TypeError(`${name} of a distinguished name must be a string, not ${typeof value}`);
+    });
   }
 
   /** @internal from the content of a Name (RFC 5280 section 4.1.2.4) */
   static fromDER(name: Buffer): DistinguishedName {
     const sets = readDER(name).flatMap((set) => readDER(bodyOf(set, TAG.set)));
-    return new DistinguishedName(
+    const made = new DistinguishedName(
       sets.map((pair) => {
         const [type, value] = readDER(bodyOf(pair, TAG.sequence));
         return [bodyOf(type, TAG.oid).toString('hex'), textOf(value)];
       }),
     );
+    made.#der = derValue(TAG.sequence, name);
+    return made;
+  }
+
+  /**
+   * The name as DER (RFC 5280 section 4.1.2.4): as it was read, or else an attribute a set.
+   *
+   * @throws RangeError for an attribute of no known name, and for a country that has not two letters
+   */
+  dump(): Buffer {
+    if (this.#der !== undefined) return Buffer.from(this.#der);
+    return sequence(...this.attributes.map((pair) => setOf(attributeAsDER(...pair))));
   }
 
   /** The first value of an attribute, by its long or short name (`commonName`, `CN`); undefined for none. */
@@ -95,13 +124,26 @@ function longName(name: string): string {
   return ATTRIBUTES.find((names) => (names as readonly string[]).includes(name))?.[0] ?? name;
 }
 
-const BMP_STRING = 0x1e;
-const UTF8_STRING = 0x0c;
+/** Texts are UTF-8, but for what RFC 5280 wants in older types: countries and e-mail addresses. */
+function attributeAsDER(name: string, text: string): Buffer {
+  const known = ATTRIBUTES.find(([long]) => long === name)?.[2];
+  const hex = known ?? (/^(?:[0-9a-f]{2})+$/.test(name) ? name : undefined);
+  const type = hex === undefined ? identifier(name) : derValue(TAG.oid, Buffer.from(hex, 'hex'));
+  if (name === 'countryName' && !/^[A-Za-z]{2}$/.test(text))
+    throw new RangeError(`a country has two letters, unlike ${JSON.stringify(text)}`);
+  const tag =
+    name === 'countryName'
+      ? TAG.printableString
+      : name === 'emailAddress' && /^[\x20-\x7e]*$/.test(text)
+        ? TAG.ia5String
+        : TAG.utf8String;
+  return sequence(type, derValue(tag, Buffer.from(text)));
+}
 
 function textOf(value: DERValue | undefined): string {
   if (value === undefined) return '';
   const { tag, body } = value;
-  if (tag !== BMP_STRING) return body.toString(tag === UTF8_STRING ? 'utf8' : 'latin1');
+  if (tag !== TAG.bmpString) return body.toString(tag === TAG.utf8String ? 'utf8' : 'latin1');
   return Buffer.from(body.subarray(0, body.length & ~1))
     .swap16()
     .toString('utf16le');
@@ -195,6 +237,11 @@ export class Certificate {
     return DistinguishedName.fromDER(certificateParts(this.original.raw).issuer);
   }
 
+  /** The key that it is for. Twisted: `getPublicKey`. */
+  getPublicKey(): PublicKey {
+    return new PublicKey(this.original.publicKey);
+  }
+
   serialNumber(): bigint {
     return BigInt(`0x${this.original.serialNumber}`);
   }
@@ -247,8 +294,8 @@ function readX509(data: string | Uint8Array): X509Certificate {
   }
 }
 
-/** PEM as text; what it is for, as in `a certificate`, stands in the message. */
-function textOfPEM(pem: string | Uint8Array, what: string): string {
+/** @internal PEM as text; what it is for, as in `a certificate`, stands in the message. */
+export function textOfPEM(pem: string | Uint8Array, what: string): string {
   if (typeof pem === 'string') return pem;
   if ((pem as unknown) instanceof Uint8Array) return Buffer.from(pem).toString('latin1');
   throw new TypeError(`${what} as PEM must be a string or a Uint8Array, not ${typeof pem}`);
@@ -266,94 +313,47 @@ export function tooFewBits(key: KeyObject): number | undefined {
 }
 
 /**
- * A private key, and the public one that goes with it. It shows nothing of itself unless asked by `dumpPEM`. Twisted:
- * `KeyPair`.
+ * A public key, to be compared with others. Twisted: `PublicKey`.
+ *
+ * @example
+ * const key = KeyPair.generate();
+ * const certificate = key.selfSignedCert(1, { CN: 'localhost' });
+ * certificate.getPublicKey().matches(key);   // true
  */
-export class KeyPair {
-  readonly #key: KeyObject;
+export class PublicKey {
+  /** Node's view of it. */
+  readonly original: KeyObject;
 
-  /** @param key a private key of Node's */
+  /** @param key a public key of Node's */
   constructor(key: KeyObject) {
-    if (key.type !== 'private') {
-      throw new CertificateError(`a private key is needed, not a ${key.type} one`);
-    }
-    this.#key = key;
+    this.original = key;
   }
 
-  /**
-   * Reads a private key from PEM: PKCS 8, PKCS 1 or SEC 1, also if encrypted. Other blocks of the PEM are passed over.
-   *
-   * @throws CertificateError without a passphrase for an encrypted key, with a wrong one, and for what is no key
-   */
-  static loadPEM(pem: string | Uint8Array, passphrase?: string): KeyPair {
-    const text = textOfPEM(pem, 'a private key');
-    const block = /-----BEGIN ((?:[A-Z0-9]+ )*PRIVATE KEY)-----[^]*?-----END \1-----/.exec(text);
-    if (block === null) throw new CertificateError('there is no private key in the PEM');
-    const [key, label = ''] = block;
-    const encrypted = label.startsWith('ENCRYPTED') || /^Proc-Type:.*ENCRYPTED/m.test(key);
-    if (passphrase !== undefined && typeof passphrase !== 'string') {
-      throw new TypeError(`passphrase must be a string, not ${typeof passphrase}`);
-    }
-    if (encrypted && passphrase === undefined) {
-      throw new CertificateError('the private key is encrypted, and there is no passphrase');
-    }
-    try {
-      return new KeyPair(
-        crypto().createPrivateKey(encrypted ? { key, passphrase: passphrase as string } : key),
-      );
-    } catch (cause) {
-      // What Node says holds nothing of the key: a number and a few words of OpenSSL's.
-      const why = encrypted ? 'the passphrase may be wrong' : 'it is damaged, or of no known kind';
-      const said = (cause as Error).message;
-      throw new CertificateError(`the private key cannot be read: ${why} (${said})`, { cause });
-    }
+  /** True if that is the same key, or a certificate for it. */
+  matches(other: PublicKey | Certificate): boolean {
+    const key = other instanceof Certificate ? other.getPublicKey() : other;
+    return key.keyHash() === this.keyHash();
   }
 
-  /**
-   * Reads a private key from DER (PKCS 8).
-   *
-   * @throws CertificateError
-   */
-  static load(der: Uint8Array): KeyPair {
-    if (!((der as unknown) instanceof Uint8Array)) {
-      throw new TypeError(`a private key as DER must be a Uint8Array, not ${typeof der}`);
-    }
-    try {
-      const key = Buffer.from(der);
-      return new KeyPair(crypto().createPrivateKey({ key, format: 'der', type: 'pkcs8' }));
-    } catch (cause) {
-      throw new CertificateError(`the private key cannot be read: ${(cause as Error).message}`, {
-        cause,
-      });
-    }
-  }
-
-  /** The private key as PEM (PKCS 8), not encrypted. */
-  dumpPEM(): string {
-    return this.#key.export({ format: 'pem', type: 'pkcs8' }).toString();
-  }
-
-  /** The public key. */
-  getPublicKey(): KeyObject {
-    return crypto().createPublicKey(this.#key);
-  }
-
-  /** True if the certificate is for this key. */
-  matches(certificate: Certificate): boolean {
-    return certificate.original.checkPrivateKey(this.#key);
-  }
-
-  /** A digest of the public key (SHA-256, in hexadecimal), by which keys can be told apart. Twisted: `keyHash`. */
+  /** A digest of the key (SHA-256, in hexadecimal), by which keys can be told apart. Twisted: `keyHash`, an MD5. */
   keyHash(): string {
-    const der = this.getPublicKey().export({ format: 'der', type: 'spki' });
+    const der = this.original.export({ format: 'der', type: 'spki' });
     return crypto().createHash('sha256').update(der).digest('hex');
   }
 
   /** A line for people. */
   inspect(): string {
-    const { modulusLength: bits, namedCurve: curve } = this.#key.asymmetricKeyDetails ?? {};
-    const kind = this.#key.asymmetricKeyType ?? 'unknown';
-    const detail = bits === undefined ? (curve === undefined ? '' : ` ${curve}`) : ` ${bits} bits`;
-    return `key pair ${kind}${detail}, hash ${this.keyHash()}`;
+    return `public key ${this.kind()}, hash ${this.keyHash()}`;
+  }
+
+  /** @internal its kind and its size */
+  protected kind(): string {
+    const { modulusLength: bits, namedCurve: curve } = this.original.asymmetricKeyDetails ?? {};
+    const kind = this.original.asymmetricKeyType ?? 'unknown';
+    return bits === undefined
+      ? curve === undefined
+        ? kind
+        : `${kind} ${curve}`
+      : `${kind} ${bits} bits`;
   }
 }

@@ -2,7 +2,7 @@
  * A small reader of DER, and of where the parts of a certificate are. It looks into nothing that it is not asked for,
  * takes definite lengths only, never reads beyond what it was given, and turns no bytes into text: so that what a
  * certificate says cannot be confused by commas, quotes or NULs in it. It checks no signature; that is the engine's
- * affair. It is no writer: certificates are made elsewhere. Twisted leaves all of this to pyOpenSSL.
+ * affair. What writes stands beside it, in `der-writer.ts`. Twisted leaves all of this to pyOpenSSL.
  */
 import { CertificateError } from './errors.ts';
 
@@ -16,8 +16,16 @@ export interface DERValue {
 export const TAG = {
   boolean: 0x01,
   integer: 0x02,
+  bitString: 0x03,
   octetString: 0x04,
+  null: 0x05,
   oid: 0x06,
+  utf8String: 0x0c,
+  printableString: 0x13,
+  ia5String: 0x16,
+  utcTime: 0x17,
+  generalizedTime: 0x18,
+  bmpString: 0x1e,
   sequence: 0x30,
   set: 0x31,
 } as const;
@@ -66,6 +74,21 @@ export function bodyOf(value: DERValue | undefined, tag: number): Buffer {
 
 function malformed(): CertificateError {
   return new CertificateError('what should be DER (X.690) is malformed');
+}
+
+/**
+ * The values that stand one behind the other in `bytes` as they stand there, each with its tag and its length.
+ *
+ * @throws CertificateError as `readDER` does
+ */
+export function wholeDER(bytes: Buffer): Buffer[] {
+  const values: Buffer[] = [];
+  for (let at = 0; at < bytes.length;) {
+    const { end } = headerAt(bytes, at);
+    values.push(bytes.subarray(at, end));
+    at = end;
+  }
+  return values;
 }
 
 /** The parts of a certificate that are read here, as DER. */

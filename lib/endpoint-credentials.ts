@@ -5,17 +5,13 @@
  */
 import { readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import { Certificate, KeyPair } from './certificates.ts';
+import { Certificate } from './certificates.ts';
 import { DiffieHellmanParameters } from './ciphers.ts';
 import type { EndpointArguments } from './endpoint-description.ts';
 import { CertificateError, explain } from './errors.ts';
 import { LONGEST_FILE, readRegularFile } from './regular-file.ts';
-import {
-  CertificateOptions,
-  type ClientTLSOptions,
-  optionsForClientTLS,
-  PrivateCertificate,
-} from './ssl.ts';
+import { KeyPair, PrivateCertificate } from './private-certificates.ts';
+import { CertificateOptions, type ClientTLSOptions, optionsForClientTLS } from './ssl.ts';
 import type { ITLSContextFactory } from './tls-settings.ts';
 import { trustRootFromCertificates } from './trust.ts';
 

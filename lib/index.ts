@@ -11,6 +11,8 @@
  *   (`waiters` is the line in which they wait). `protocol`, `datagram`: what users subclass.
  * - `ssl`: who we are and whom we trust, over TLS; it is made of `certificates`, `trust`, `ciphers`, and of `verify-peer`,
  *   which compares the `certificate-names` (read by `der`) with the `host-identity`. `server-names`: several at once.
+ *   `private-certificates` makes certificates and keys: `private-keys` reads keys, `certificate-signing` writes what is
+ *   signed, by `der-writer`.
  * - `io/`: the bodies, which alone touch the operating system, below one seam. `transport/`: how a connection lives,
  *   and how it is born.
  * - `reactor`, `reactor-base`: the object through which a program asks for all of it.
@@ -51,11 +53,13 @@ export {
   unpinned,
   until,
 } from './bytes.ts';
+export type { DigestAlgorithm, SigningOptions } from './certificate-signing.ts';
 export {
   Certificate,
   DistinguishedName,
   DistinguishedName as DN,
-  KeyPair,
+  type NameAttributes,
+  PublicKey,
 } from './certificates.ts';
 export { getKeepContext, setKeepContext } from './chain.ts';
 export {
@@ -217,6 +221,12 @@ export {
   ProducerConsumerProxy,
   ProtocolToConsumerAdapter,
 } from './pcp.ts';
+export {
+  CertificateRequest,
+  type DistinguishedNameVerifier,
+  KeyPair,
+  PrivateCertificate,
+} from './private-certificates.ts';
 export { ProcessEndpoint, type ProcessEndpointOptions } from './process-endpoints.ts';
 export {
   getProcessOutput,
@@ -275,7 +285,6 @@ export {
   type CertificateOptionsInit,
   type ClientTLSOptions,
   optionsForClientTLS,
-  PrivateCertificate,
 } from './ssl.ts';
 export { deferLater, LoopingCall } from './task.ts';
 export type { DebugOptions, SlowCallback } from './slow-callbacks.ts';

@@ -7,7 +7,7 @@
  * Everything that can be wrong with keys and certificates is found when these are made, before any port is bound.
  */
 import { hostIdentity, type HostIdentity } from './host-identity.ts';
-import { Certificate, KeyPair, LEAST_RSA_BITS, tooFewBits } from './certificates.ts';
+import { Certificate, crypto, LEAST_RSA_BITS, PublicKey, tooFewBits } from './certificates.ts';
 import {
   AcceptableCiphers,
   defaultCiphers,
@@ -17,6 +17,8 @@ import {
   type VersionOptions,
 } from './ciphers.ts';
 import { CertificateError } from './errors.ts';
+import type { KeyPair, PrivateCertificate } from './private-certificates.ts';
+import { privateKeyAsPEM, readPrivateKeyPEM } from './private-keys.ts';
 import type {
   ITLSContextFactory,
   TLSContextOptions,
@@ -249,66 +251,27 @@ function certificateOptionsOf(options: ClientTLSOptions): CertificateOptions {
 
 // ── Who we are ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
-/**
- * A certificate, those between it and its root, and its private key. Twisted: `PrivateCertificate`.
- */
-export class PrivateCertificate extends Certificate {
-  readonly privateKey: KeyPair;
-  /** Those between this and its root. */
-  readonly chain: readonly Certificate[];
-
-  /** @throws CertificateError if the key is not that of the certificate */
-  constructor(certificate: Certificate, privateKey: KeyPair, chain: readonly Certificate[] = []) {
-    super(certificate.original);
-    if (!privateKey.matches(certificate)) {
-      throw new CertificateError(
-        `the private key does not belong to the certificate of ${certificate.getSubject()}`,
-      );
-    }
-    this.privateKey = privateKey;
-    this.chain = chain;
-  }
-
-  /**
-   * Reads the first certificate and the private key from PEM; further certificates are its chain.
-   *
-   * @throws CertificateError
-   */
-  static override loadPEM(pem: string | Uint8Array, passphrase?: string): PrivateCertificate {
-    const [certificate, ...chain] = Certificate.loadAllPEM(pem);
-    const privateKey = KeyPair.loadPEM(pem, passphrase);
-    return new PrivateCertificate(certificate as Certificate, privateKey, chain);
-  }
-
-  /**
-   * Puts a certificate and its key together.
-   *
-   * @throws CertificateError if they do not belong together
-   */
-  static fromCertificateAndKeyPair(
-    certificate: Certificate,
-    privateKey: KeyPair,
-  ): PrivateCertificate {
-    return new PrivateCertificate(certificate, privateKey);
-  }
-
-  /**
-   * Options with this certificate. If there are authorities, the other side must be vouched for by one of them.
-   *
-   * @throws CertificateError
-   */
-  options(...authorities: CertificateSource[]): CertificateOptions {
-    return new CertificateOptions({
-      certificate: this,
-      ...(authorities.length > 0 && { trustRoot: authorities }),
-    });
-  }
+/** @throws CertificateError if the key is not that of the certificate */
+export function checkBelongs(key: PublicKey, certificate: Certificate): void {
+  if (key.matches(certificate)) return;
+  throw new CertificateError(
+    `the private key does not belong to the certificate of ${certificate.getSubject()}`,
+  );
 }
 
 interface Identity {
-  readonly privateKey: KeyPair;
+  /** Our private key, as PEM. */
+  readonly key: string;
   /** Our certificate, and those behind it. */
   readonly chain: readonly Certificate[];
+}
+
+/** Whether a certificate brings its key; told by what it has, since PrivateCertificate is made of what is here. */
+function isPrivate(certificate: CertificateSource): certificate is PrivateCertificate {
+  return (
+    certificate instanceof Certificate &&
+    (certificate as Partial<PrivateCertificate>).privateKey instanceof PublicKey
+  );
 }
 
 function identityOf(options: CertificateOptionsInit): Identity | undefined {
@@ -317,7 +280,7 @@ function identityOf(options: CertificateOptionsInit): Identity | undefined {
     if (key === undefined && extraCertChain === undefined) return undefined;
     throw new CertificateError('there is a privateKey or an extraCertChain, but no certificate');
   }
-  const own = certificate instanceof PrivateCertificate ? certificate : undefined;
+  const own = isPrivate(certificate) ? certificate : undefined;
   const chain = [
     ...certificatesFrom(certificate),
     ...(own?.chain ?? []),
@@ -327,15 +290,24 @@ function identityOf(options: CertificateOptionsInit): Identity | undefined {
   if (key === undefined && own === undefined) {
     throw new CertificateError('there is a certificate, but no privateKey');
   }
-  const given = key instanceof KeyPair ? key : key && KeyPair.loadPEM(key, passphrase);
-  const { privateKey } = new PrivateCertificate(first, (given ?? own?.privateKey) as KeyPair);
-  const bits = tooFewBits(privateKey.getPublicKey());
+  const { pem, publicKey } = privateKeyOf((key ?? own?.privateKey) as KeyPair | string, passphrase);
+  checkBelongs(publicKey, first);
+  const bits = tooFewBits(publicKey.original);
   if (bits !== undefined) {
     throw new CertificateError(
       `the key of ${first.getSubject()} has ${bits} bits, and needs ${LEAST_RSA_BITS} or more`,
     );
   }
-  return { privateKey, chain };
+  return { key: pem, chain };
+}
+
+function privateKeyOf(
+  key: KeyPair | string | Uint8Array,
+  passphrase: string | undefined,
+): { pem: string; publicKey: PublicKey } {
+  if (key instanceof PublicKey) return { pem: key.dumpPEM(), publicKey: key };
+  const read = readPrivateKeyPEM(key, passphrase);
+  return { pem: privateKeyAsPEM(read), publicKey: new PublicKey(crypto().createPublicKey(read)) };
 }
 
 // ── For the engine ───────────────────────────────────────────────────────────────────────────────────────────────────
@@ -355,7 +327,7 @@ function contextOf(
   const crl = options.crl === undefined ? undefined : revokedLists(options.crl);
   return withoutShowing({
     ...(identity && {
-      key: identity.privateKey.dumpPEM(),
+      key: identity.key,
       cert: identity.chain.map((certificate) => certificate.dumpPEM()).join(''),
     }),
     ...(ca && { ca }),

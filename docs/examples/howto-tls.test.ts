@@ -5,6 +5,7 @@ import {
   CertificateOptions,
   ClientFactory,
   Deferred,
+  DistinguishedName,
   Factory,
   type Failure,
   type ITLSContextFactory,
@@ -232,4 +233,24 @@ t.test('certificates are read', async (t) => {
     names: ['localhost'],
     together: true,
   });
+});
+
+t.test('certificates are made', async (t) => {
+  // #region signing
+  const authority = KeyPair.generate().selfSignedCert(1, { CN: 'our authority' });
+
+  const key = KeyPair.generate(); // on the server, which keeps it
+  const request = key.certificateRequest(new DistinguishedName({ CN: 'example.com' }));
+
+  const mayHave = (name: DistinguishedName) => name.commonName === 'example.com';
+  const der = await authority.signCertificateRequest(request, mayHave, 2, {
+    names: ['example.com', '*.example.com', '192.0.2.1'],
+    usages: ['server'],
+  });
+
+  const own = key.newCertificate(der); // on the server again: a PrivateCertificate
+  const options = own.options();
+  // #endregion
+  t.same(own.getNames().names, ['example.com', '*.example.com']);
+  t.equal(options.tlsSettings('server').requestCertificate, false);
 });

@@ -1,12 +1,19 @@
 /** What plait/testing has besides what idle-echo.test.ts uses; see docs/reference/testing.md. */
 import {
+  type Address,
   ClientFactory,
+  connectProtocol,
+  Deferred,
   deferLater,
   Factory,
+  HostnameEndpoint,
+  type IListeningPort,
   IPv4Address,
   maybeDeferred,
   Protocol,
+  Reactor,
   TCP4ServerEndpoint,
+  wrapClientTLS,
 } from 'plait';
 import { LineReceiver } from 'plait/protocols/basic';
 import { Echo } from 'plait/protocols/echo';
@@ -28,6 +35,7 @@ import {
   type PumpPolicy,
   StringTransport,
   successResultOf,
+  testCertificates,
 } from 'plait/testing';
 import t from 'tap';
 
@@ -178,3 +186,34 @@ t.test('the shop', async (t) => {
   });
 });
 // #endregion
+
+t.test('certificates', async (t) => {
+  class Greeter extends Protocol {
+    readonly answer = new Deferred<string>();
+    override connectionMade() {
+      this.transport.write('hello');
+    }
+    override dataReceived(data: Buffer) {
+      this.answer.callback(data.toString());
+      this.transport.loseConnection();
+    }
+  }
+  const portOf = (port: IListeningPort) => (port.getHost() as Address & { port: number }).port;
+  // #region certificates
+  const { authority, server, client } = testCertificates({
+    names: ['localhost', '127.0.0.1', '::1'],
+  });
+
+  const reactor = new Reactor();
+  const port = reactor.listenSSL(0, Factory.forProtocol(Echo), server.options);
+  await port.ready;
+  const greeter = new Greeter();
+  const below = new HostnameEndpoint(reactor, 'localhost', portOf(port));
+  await connectProtocol(wrapClientTLS(client.options, below), greeter);
+  t.equal(await greeter.answer, 'hello');
+
+  const stale = authority.server({ expired: true }); // to see it refused
+  // #endregion
+  t.equal(stale.certificate.validTo.getUTCFullYear(), 2002);
+  await port.stopListening({ connections: 'drain' });
+});

@@ -8,6 +8,7 @@
  * - both ends: `connectedServerAndClient`, `loopback`
  * - a reactor that notes what it is asked for: `MemoryReactor`, `ConnectionCompleter`
  * - a whole network: `Simulation`, `simulate`
+ * - certificates of an authority of their own: `testCertificates`
  * - bytes cut anywhere: `eachChunking`, `checkFraming`
  * - what has come of it: `successResultOf`, `flushLoggedErrors`, `checkClean`
  */
@@ -92,3 +93,14 @@ export {
   type StringTransportOptions,
   StringTransportWithDisconnection,
 } from './string-transport.ts';
+export {
+  TestAuthority,
+  type TestCertificateOptions,
+  type TestCertificates,
+  testCertificates,
+  type TestClient,
+  type TestClientOptions,
+  type TestIdentity,
+  type TestServer,
+  type TestServerOptions,
+} from './test-certificates.ts';

@@ -1,6 +1,17 @@
 /** TLS with other people's engines: OpenSSL's programs, curl, and Twisted. */
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { type ITLSTransport, Reactor } from 'plait';
+import {
+  Certificate,
+  CertificateRequest,
+  DistinguishedName,
+  type ITLSTransport,
+  KeyPair,
+  PrivateCertificate,
+  Reactor,
+} from 'plait';
+import { testCertificates } from 'plait/testing';
 import { inet } from '../contract/kinds.ts';
 import { Recorder, serving } from '../contract/recorder.ts';
 import { CLIENT, SERVER } from '../contract/tls-kind.ts';
@@ -159,4 +170,120 @@ t.test('openssl s_server echoes backwards', async (t) => {
   await until(() => client.lost);
   t.same(client.events, ['made', 'data', 'lost ConnectionDone']);
   await program.stop();
+});
+
+// ── Certificates ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+/** Writes files into a folder of the test, and returns their paths. */
+function files<K extends string>(t: Test, contents: Record<K, string>): Record<K, string> {
+  const folder = mkdtempSync(join(tmpdir(), 'plait-certificates-'));
+  t.teardown(() => rmSync(folder, { recursive: true }));
+  const entries = Object.entries<string>(contents).map(([name, text]) => {
+    const path = join(folder, `${name}.pem`);
+    writeFileSync(path, text);
+    return [name, path];
+  });
+  return Object.fromEntries(entries) as Record<K, string>;
+}
+
+t.test('openssl accepts the certificates that plait makes, with RSA and with ECDSA', async (t) => {
+  if (!needs(t, 'openssl')) return;
+  for (const keys of ['ec', 'rsa'] as const) {
+    const { authority, server } = testCertificates({ keys, names: ['*.a.test', '2001:db8::1'] });
+    const below = authority.intermediate();
+    const { ca, own, other, between, expired } = files(t, {
+      ca: authority.cert,
+      own: server.cert,
+      between: below.cert,
+      other: below.server({ keys: 'ec' }).certificate.dumpPEM(),
+      expired: authority.server({ expired: true, keys: 'ec' }).cert,
+    });
+    const verify = ['verify', '-x509_strict', '-CAfile', ca, '-purpose', 'sslserver'];
+    const accepted = [
+      [own, '-verify_hostname', 'www.a.test'],
+      [own, '-verify_ip', '2001:db8::1'],
+      [other, '-untrusted', between, '-verify_hostname', 'localhost'],
+      [ca],
+    ];
+    const refused = [
+      [own, '-verify_hostname', 'a.test'],
+      [own, '-purpose', 'sslclient'],
+      [other],
+      [expired],
+    ];
+    const run = async ([file = '', ...rest]: readonly string[]) =>
+      openssl(t, ...verify, ...rest, file);
+    for (const args of accepted) {
+      const { code, stderr } = await run(args);
+      t.equal(code, 0, `${args.join(' ')}: ${stderr.toString()}`);
+    }
+    for (const args of refused) t.not((await run(args)).code, 0, args.join(' '));
+    const { stdout } = await openssl(t, 'x509', '-noout', '-text', '-in', own);
+    const text = stdout.toString();
+    t.match(text, /Version: 3/);
+    t.match(text, /X509v3 Basic Constraints: critical\s+CA:FALSE/);
+    t.match(text, /X509v3 Extended Key Usage: \s+TLS Web Server Authentication\n/);
+    t.match(text, /DNS:\*\.a\.test, IP Address:2001:DB8:0:0:0:0:0:1/);
+    const usage = keys === 'rsa' ? 'Digital Signature, Key Encipherment' : 'Digital Signature';
+    t.match(text, new RegExp(`X509v3 Key Usage: critical\\s+${usage}\\n`));
+    t.match(text, keys === 'rsa' ? /sha256WithRSAEncryption/ : /ecdsa-with-SHA256/);
+    t.match(text, /Not After : Jan {2}1 00:00:00 2200 GMT/);
+  }
+});
+
+t.test('openssl reads the requests that plait makes, and plait those of openssl', async (t) => {
+  if (!needs(t, 'openssl')) return;
+  const key = KeyPair.generate();
+  const name = new DistinguishedName({ C: 'AT', O: 'Grüße', CN: 'a.test' });
+  const paths = files(t, { ours: key.requestObject(name).dumpPEM(), key: key.dumpPEM() });
+  const verify = ['req', '-verify', '-noout', '-subject', '-nameopt', 'utf8', '-in', paths.ours];
+  const { code, stdout, stderr } = await openssl(t, ...verify);
+  t.equal(code, 0);
+  t.match(`${stdout.toString()}${stderr.toString()}`, /verify OK/);
+  const theirs = ['req', '-new', '-key', paths.key, '-subj', '/O=x/CN=b.test'];
+  for (const digest of ['-sha256', '-sha512']) {
+    const made = await openssl(t, ...theirs, digest, '-addext', 'subjectAltName=DNS:c.test');
+    const request = CertificateRequest.loadPEM(made.stdout);
+    t.equal(request.getSubject().toString(), 'O=x, CN=b.test');
+    t.ok(request.getPublicKey().matches(key));
+  }
+});
+
+/** Signs the request on the command line, and prints a request and the certificate, each on a line in hexadecimal. */
+const TWISTED_AUTHORITY = `
+import sys
+from twisted.internet import ssl
+
+boss = ssl.KeyPair.generate(size=2048)
+own = boss.selfSignedCert(7, CN=b"boss", O=b"x")
+seen = []
+signed = own.signCertificateRequest(bytes.fromhex(sys.argv[1]), lambda dn: seen.append(dn) or True, 8)
+print(boss.certificateRequest(ssl.DN(CN=b"them", O=b"y")).hex())
+print(signed.hex())
+print(own.dump().hex())
+print(seen[0].commonName.decode(), flush=True)
+`;
+
+t.test("plait and Twisted sign one another's requests", async (t) => {
+  if (!needs(t, 'python')) return;
+  const key = KeyPair.generate();
+  const asked = key.certificateRequest(new DistinguishedName({ CN: 'a.test', O: 'z' }));
+  const twisted = python(t, TWISTED_AUTHORITY, [asked.toString('hex')]);
+  const { stdout, stderr } = await twisted.ended;
+  const [theirs = '', signed = '', boss = '', seen] = stdout.toString().trim().split('\n');
+  t.equal(seen, 'a.test', stderr.toString());
+  const own = key.newCertificate(Buffer.from(signed, 'hex'));
+  const authority = Certificate.load(Buffer.from(boss, 'hex'));
+  t.equal(own.serialNumber(), 8n);
+  t.equal(own.getSubject().toString(), 'CN=a.test, O=z');
+  t.ok(own.original.checkIssued(authority.original));
+  t.ok(own.original.verify(authority.getPublicKey().original));
+
+  const request = CertificateRequest.load(Buffer.from(theirs, 'hex'));
+  t.equal(request.getSubject().commonName, 'them');
+  const mine = key.selfSignedCert(1, { CN: 'mine' });
+  t.ok(mine instanceof PrivateCertificate);
+  const made = mine.signRequestObject(request, 2);
+  t.ok(made.original.verify(mine.getPublicKey().original));
+  t.ok(made.getPublicKey().matches(request.getPublicKey()));
 });
