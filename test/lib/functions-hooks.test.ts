@@ -608,18 +608,16 @@ t.test(
         throw new RangeError('half built');
       });
       for (const hook of ['connectionMade', 'makeConnection']) {
-        const ended = new Deferred<Failure>();
         const child = new ProcessProtocol();
-        child.processEnded = (reason) => ended.callback(reason);
+        const ended = new Promise<Failure>((resolve) => (child.processEnded = resolve));
         Object.assign(child, { [hook]: broken });
         new Reactor().spawnProcess(child, '/bin/sleep', sleep);
         t.match((await ended).value, { message: 'half built' }, `${kind} ${hook}`);
         t.equal(flushLoggedErrors(RangeError).length, 1);
       }
-      const lost = new Deferred<Failure>();
       const protocol = new Protocol();
+      const lost = new Promise<Failure>((resolve) => (protocol.connectionLost = resolve));
       protocol.connectionMade = broken;
-      protocol.connectionLost = (reason) => lost.callback(reason);
       await connectProtocol(new ProcessEndpoint(new Reactor(), '/bin/sleep', sleep), protocol);
       t.match((await lost).value, { message: 'half built' }, `${kind} over an endpoint`);
       t.equal(flushLoggedErrors(RangeError).length, 1);
