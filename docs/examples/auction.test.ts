@@ -1,6 +1,13 @@
 /** Tests of auction.ts without a network; see docs/tutorial/testing.md. */
 // #region imports
-import { ConnectionDone, connectProtocol, Failure, TCP4ClientEndpoint } from 'plait';
+import {
+  ConnectionDone,
+  connectProtocol,
+  deferLater,
+  Failure,
+  TCP4ClientEndpoint,
+  TimeoutError,
+} from 'plait';
 import {
   assertNoResult,
   checkClean,
@@ -122,6 +129,30 @@ t.test('nor where it is paused, and where it ends', async (t) => {
     '= wrote "OK\\r\\nTOO LOW 10\\r\\n" in all',
     '= 10',
   ]);
+  // #endregion
+});
+
+t.test('an async function between a clock and a time-out', async (t) => {
+  // #region async
+  const clock = new Clock();
+  const client = new AuctionClient();
+  client.makeConnection(new StringTransport());
+  const insist = async () => {
+    for (let amount = 10; ; amount += 10) {
+      const accepted = await client.bid(amount).addTimeout(30, clock);
+      if (accepted) return amount;
+      await deferLater(clock, 5);
+    }
+  };
+  const bought = insist();
+  client.dataReceived(Buffer.from('TOO LOW 15\r\n'));
+  await clock.advanceAsync(5); // it has heard that, waited, and bid again: its time-out ends at 35
+  client.dataReceived(Buffer.from('TOO LOW 25\r\n'));
+  const failed = t.rejects(bought, TimeoutError); // the third bid, at 10, is never answered
+  await clock.advanceAsync(35);
+  await failed;
+  t.equal(clock.seconds(), 40);
+  t.same(clock.getDelayedCalls(), []);
   // #endregion
 });
 

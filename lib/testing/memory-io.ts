@@ -160,9 +160,15 @@ export class MemoryIO implements IO {
     this.turns.soon(fn);
   }
 
+  /** When something happens next, unless a connection is made or a pump moves something; undefined for nothing. */
+  nextTime(): Seconds | undefined {
+    if (this.turns.waiting) return this.#now;
+    return this.#due < Infinity ? this.#due : undefined;
+  }
+
   /** The time jumps, and all happens that is due by then, and what comes of it. */
-  advance(amount: Seconds): void {
-    this.#now += amount;
+  moveTo(time: Seconds): void {
+    this.#now = time;
     this.flush();
   }
 

@@ -37,6 +37,7 @@ import { nameOfFunction } from '../triggers.ts';
 import type { AccumulatingProtocol } from './accumulating-protocol.ts';
 import type { MemoryDatagramSocket } from './memory-datagrams.ts';
 import { MemoryIO, type MemoryProcess } from './memory-io.ts';
+import { Passing } from './passing.ts';
 
 /** A call of `listenTCP`. Twisted: the tuple `(port, factory, backlog, interface)`. */
 export interface TCPServerRecord {
@@ -406,17 +407,57 @@ function connecting(
  * successResultOf(tea); // 'tea'
  */
 export class MemoryReactorClock extends MemoryReactor {
+  #passing: Passing | undefined;
+
   /**
    * Lets `amount` seconds pass: the time jumps, then what is due is done, in order, and what comes of it, as far as it
    * is due by then.
    */
   advance(amount: Seconds): void {
-    this.memory.advance(checkDelay(amount, 'amount'));
+    checkDelay(amount, 'amount');
+    this.#passing?.moved(amount);
+    this.memory.moveTo(this.seconds() + amount);
+  }
+
+  /**
+   * The same for code with promises in it, step by step: the time moves to each moment at which something is due, and
+   * there Node's event loop turns once, so that `async` functions have come to their next wait, before it moves on. It
+   * turns once before that, too: a time-out that an `async` function has still to ask for is asked for.
+   *
+   * Where it is called again before it is over, the second begins when the first is over.
+   *
+   * @param amount in seconds
+   * @param between called after each of those turns, and waited for: `() => pump.flush()`, say
+   * @throws RangeError for what is no number of seconds, Error if calls go on asking for others at the same time (the
+   *   promise rejects)
+   *
+   * @example
+   * const reactor = new MemoryReactorClock();
+   * const tea = (async () => {
+   *   await deferLater(reactor, 60);
+   *   await deferLater(reactor, 120);
+   *   return 'tea';
+   * })();
+   * await reactor.advanceAsync(180);
+   * await tea;   // 'tea'
+   */
+  async advanceAsync(amount: Seconds, between?: () => unknown): Promise<void> {
+    this.#passing ??= new Passing({
+      seconds: () => this.seconds(),
+      nextTime: () => this.memory.nextTime(),
+      moveTo: (time) => this.memory.moveTo(time),
+    });
+    await this.#passing.pass(amount, between);
   }
 
   /** Advances by each amount in turn. */
   pump(amounts: Iterable<Seconds>): void {
     for (const amount of amounts) this.advance(amount);
+  }
+
+  /** Advances by each amount in turn, by `advanceAsync`. */
+  async pumpAsync(amounts: Iterable<Seconds>, between?: () => unknown): Promise<void> {
+    for (const amount of amounts) await this.advanceAsync(amount, between);
   }
 }
 

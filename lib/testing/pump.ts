@@ -37,6 +37,7 @@ export type ProtocolSource<P extends IProtocol> =
 /** A clock that a {@link IOPump} lets make its calls: `Clock`, `MemoryReactorClock`. */
 export interface PumpClock extends Pick<IReactorTime, 'callLater'> {
   advance(amount: Seconds): void;
+  advanceAsync?(amount: Seconds, between?: () => unknown): Promise<void>;
 }
 
 /** Where transports in memory live. */
@@ -127,6 +128,33 @@ export class IOPump<T extends ITLSTransport | undefined = ITLSTransport> {
     this.flush();
     this.#clock.advance(amount);
     this.flush();
+  }
+
+  /**
+   * The same for protocols that are `async` in places: lets `amount` seconds pass step by step, as {@link
+   * Clock.advanceAsync} does, and settles at each step before the time moves on.
+   *
+   * @throws Error if there is no clock, or one without `advanceAsync`, or there is no end to it (the promise rejects)
+   *
+   * @example
+   * const clock = new Clock();
+   * class Slow extends Protocol {
+   *   override async dataReceived(data: Buffer) {
+   *     await deferLater(clock, 2);
+   *     this.transport.write(data);
+   *   }
+   * }
+   * const { client, pump } = connectedServerAndClient(Slow, AccumulatingProtocol, { clock });
+   * client.transport.write('tea');
+   * await pump.advanceAsync(2);
+   * client.data.toString();   // 'tea'
+   */
+  async advanceAsync(amount: Seconds): Promise<void> {
+    checkDelay(amount, 'amount');
+    if (this.#clock?.advanceAsync === undefined)
+      throw new Error('cannot let time pass step by step: there is no clock with advanceAsync');
+    await this.#clock.advanceAsync(amount, () => this.settle());
+    await this.settle();
   }
 }
 

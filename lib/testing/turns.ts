@@ -18,6 +18,11 @@ export class Turns {
     if (this.#waiting.length === 1) this.woken();
   }
 
+  /** Something waits. */
+  get waiting(): boolean {
+    return this.#waiting.length > 0;
+  }
+
   /** Does what waits; what comes to wait meanwhile is left for the next round. False if nothing did. */
   round(): boolean {
     const waiting = this.#waiting;

@@ -240,6 +240,36 @@ export class Simulation {
     this.#kernel.skipTo(end);
   }
 
+  /**
+   * The same for programs with promises in them: after each event, what JavaScript does by itself is done before time
+   * moves on, as with {@link Clock.advanceAsync}.
+   *
+   * @throws RangeError, TypeError for what is no number of seconds (the promise rejects)
+   *
+   * @example
+   * const sim = new Simulation();
+   * const { reactor } = sim.host('server');
+   * let naps = 0;
+   * void (async () => {
+   *   for (;;) {
+   *     await deferLater(reactor, 10);
+   *     naps++;
+   *   }
+   * })();
+   * await sim.advanceAsync(60);
+   * naps;   // 6
+   */
+  async advanceAsync(amount: Seconds): Promise<void> {
+    const end = this.#kernel.now + checkDelay(amount, 'amount');
+    await this.settle(() => false, amount);
+    this.#kernel.skipTo(end);
+  }
+
+  /** Advances by each amount in turn, by `advanceAsync`. */
+  async pumpAsync(amounts: Iterable<Seconds>): Promise<void> {
+    for (const amount of amounts) await this.advanceAsync(amount);
+  }
+
   /** Lets everything happen until `until` holds, or nothing is left to happen, or `limit` seconds have passed. */
   run(until: () => boolean = () => false, limit: Seconds = Infinity): Halt {
     const end = this.#kernel.now + limit;
