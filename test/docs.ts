@@ -150,13 +150,27 @@ const LINKS = [
   /\b(?:href|src)="([^"]*)"/g,
 ];
 
-function* linkFaults(root: string, path: string, text: string): Generator<string> {
+/** Where the links of a page lead to that are not to other sites. */
+export function* linksOf(
+  path: string,
+  text: string,
+): Generator<{ readonly target: string; readonly path: string; readonly anchor?: string }> {
   const prose = withoutCode(text);
   for (const [, target = ''] of LINKS.flatMap((pattern) => [...prose.matchAll(pattern)])) {
     if (/^([a-z][a-z0-9+.-]*:|\/\/)/i.test(target)) continue;
     const [file = '', anchor] = target.split('#', 2);
     const at = file === '' ? path : posix.join(posix.dirname(path), decodeURI(file));
-    if (at.startsWith('..') || file.startsWith('/') || !existsSync(join(root, at))) {
+    yield {
+      target,
+      path: file.startsWith('/') ? file : at,
+      ...(anchor !== undefined && { anchor }),
+    };
+  }
+}
+
+function* linkFaults(root: string, path: string, text: string): Generator<string> {
+  for (const { target, path: at, anchor } of linksOf(path, text)) {
+    if (/^(\/|\.\.)/.test(at) || !existsSync(join(root, at))) {
       yield `${path}: the link ${target} leads nowhere`;
     } else if (anchor !== undefined && at.endsWith('.md')) {
       const headings = anchorsOf(readFileSync(join(root, at), 'utf8'));
@@ -169,7 +183,8 @@ function withoutCode(text: string): string {
   return withoutBlocks(text).replace(/(`+)(?!`)[^]*?[^`]\1(?!`)/g, '');
 }
 
-function withoutBlocks(text: string): string {
+/** The text without its blocks of code. */
+export function withoutBlocks(text: string): string {
   let fence: string | undefined;
   const prose: string[] = [];
   for (const line of text.split('\n')) {

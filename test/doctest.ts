@@ -78,7 +78,12 @@ function examplesOf({ source, text }: Module): { line: number; code: string }[] 
 type Exports = ReadonlyMap<string, boolean>;
 type ByPath = ReadonlyMap<string, Module>;
 
-function exportsOf(path: string, byPath: ByPath, doors: ReadonlyMap<string, string>): Exports {
+/** What the file at `path` exports, itself or from others. */
+export function exportsOf(
+  path: string,
+  byPath: ByPath,
+  doors: ReadonlyMap<string, string>,
+): Exports {
   const names = new Map<string, boolean>();
   const add = (name: string, typeOnly: boolean) =>
     names.set(name, typeOnly && (names.get(name) ?? true));
