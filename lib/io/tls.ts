@@ -257,7 +257,6 @@ export class TLSWire implements Wire, WireEvents {
     this.#certificate = certificate;
     this.#protocol = protocol;
     this.#secured = true;
-    this.#below.alerted = false;
     if (this.#session !== undefined) this.#sessionCame(this.#session);
     if (this.#paused) socket.pause();
     this.#options.secured?.();

@@ -337,6 +337,16 @@ t.test('FND-12: what nobody waits for is logged', async (t) => {
   t.match(shown(port), /closed/);
   t.equal(flushLoggedErrors(RangeError, TypeError).length, 2, 'it has ended by itself');
 
+  const datagrams = new DatagramProtocol();
+  datagrams.startProtocol = () => started.startFactory() as never;
+  datagrams.stopProtocol = stop as () => never;
+  const socket = failing.listenUDP(0, datagrams);
+  failing.flush();
+  await new Promise((resolve) => setImmediate(resolve));
+  failing.flush();
+  t.match(shown(socket), /closed/);
+  t.equal(flushLoggedErrors(RangeError, TypeError).length, 2, 'so has a UDP port');
+
   const transport = new FakeDatagramTransport();
   transport.loseConnection();
   t.match(String(transport), /closed/);

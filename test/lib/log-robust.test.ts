@@ -17,6 +17,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Writable } from 'node:stream';
 import {
+  debuglogObserver,
+  Failure,
   FileLogObserver,
   FilteringLogObserver,
   type LogEvent,
@@ -136,6 +138,29 @@ t.test('FND-81: whatever becomes of the log, the program goes on, and ends', asy
   }
 });
 
+t.test(
+  'FND-81: a standard error that throws, or fails at once, is no error of the program',
+  (t) => {
+    const { stderr } = process;
+    for (const write of [
+      () => {
+        throw new RangeError('broken');
+      },
+      () => stderr.emit('error', new RangeError('broken')),
+    ]) {
+      stderr.write = write;
+      try {
+        new Failure(new Error('no tea')).printTraceback();
+        new Failure(new Error('no tea')).printBriefTraceback();
+        debuglogObserver()({ time: 0, level: 'info', namespace: 'broken', format: 'tea' });
+      } finally {
+        Reflect.deleteProperty(stderr, 'write');
+      }
+    }
+    t.end();
+  },
+);
+
 t.test('FND-81: what a full pipe does not take is dropped, counted, and told', async (t) => {
   const program = join(
     t.testdir({
@@ -165,6 +190,39 @@ t.test('FND-81: what a full pipe does not take is dropped, counted, and told', a
   t.ok(shown > 50 && shown < 200, `${shown} were shown, ${dropped} dropped`);
   t.equal(shown + Number(dropped), 200);
   t.ok(text.includes('[shop#warn] later\n'));
+});
+
+t.test('FND-81: what a pipe has not taken is given up when its reader goes', async (t) => {
+  const program = join(
+    t.testdir({
+      'program.mjs': `
+        import { Logger } from 'plait';
+        const log = new Logger('shop');
+        const before = process.listenerCount('exit');
+        for (let i = 0; i < 200; i++) log.warn('tea {x}', { x: 'y'.repeat(10000) });
+        process.stdout.write(String(process.listenerCount('exit') - before));
+        await new Promise((resolve) => process.stdin.once('data', resolve));
+        process.stdin.destroy();
+        // Until it is tried again.
+        for (let i = 0; i < 2000 && process.listenerCount('exit') > before; i++)
+          await new Promise((resolve) => setTimeout(resolve, 5));
+        log.warn('later');
+        process.stdout.write(String(process.listenerCount('exit') - before));`,
+    }),
+    'program.mjs',
+  );
+  const child = spawn(process.execPath, [...process.execArgv, program]);
+  t.teardown(() => child.kill('SIGKILL'));
+  child.stderr.pause();
+  let said = '';
+  child.stdout.on('data', (piece: Buffer) => (said += piece.toString()));
+  await once(child.stdout, 'data');
+  t.equal(said, '1', 'what waits is written before the end');
+  child.stderr.destroy();
+  await once(child.stderr, 'close');
+  child.stdin.write('gone');
+  t.same(await once(child, 'close'), [0, null]);
+  t.equal(said, '10', 'nothing waits any more');
 });
 
 t.test('FND-81: observers that log, reject or return nonsense end at last', async (t) => {

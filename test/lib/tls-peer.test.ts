@@ -3,8 +3,13 @@
  * not change them.
  */
 import { X509Certificate } from 'node:crypto';
-import type { AddressInfo } from 'node:net';
-import { createServer, TLSSocket, type TLSSocketOptions } from 'node:tls';
+import {
+  type AddressInfo,
+  connect,
+  createServer as createPlainServer,
+  type Socket,
+} from 'node:net';
+import { connect as connectTLS, createServer, TLSSocket, type TLSSocketOptions } from 'node:tls';
 import {
   CertificateOptions,
   ClientFactory,
@@ -20,7 +25,7 @@ import {
 import { forgetSessions, keepSession, takeSession } from '../../lib/io/tls-context.ts';
 import { inet } from '../contract/kinds.ts';
 import { Recorder, type Script } from '../contract/recorder.ts';
-import { pem, settings } from '../contract/tls-kind.ts';
+import { pem, SERVER, settings } from '../contract/tls-kind.ts';
 import t, { type Test } from '../fixture.ts';
 
 const DEEP = { key: pem('deep.key'), cert: pem('deep.pem'), ca: [pem('ca.pem')] };
@@ -187,6 +192,81 @@ t.test('FND-57: a server that becomes another by a renegotiation is refused', as
   const { text, reason } = await renegotiated(t, { allows: 5, asks: 1 });
   t.ok(reason instanceof VerificationError, String(reason));
   t.equal(text, 'ready');
+});
+
+t.test('FND-57: what else ends a connection is not put down to a renegotiation', async (t) => {
+  const served = { key: pem('server.key'), cert: pem('server.pem') };
+  const limits = { maxVersion: 'TLSv1.2' } as const;
+  const asking = createServer({ ...served, ...limits }, (socket) => {
+    socket.on('error', () => {});
+    socket.renegotiate({ rejectUnauthorized: false }, () => {});
+  });
+  const resetting = createServer({ ...served, ...limits, allowHalfOpen: true }, (socket) => {
+    socket.on('error', () => {}).resume();
+    socket.on('end', () => raw?.resetAndDestroy());
+  });
+  let raw: Socket | undefined;
+  resetting.on('connection', (socket: Socket) => (raw = socket.on('error', () => {})));
+  // Answers the alert by which the client refuses with what is no TLS.
+  const between = createPlainServer((socket) => {
+    const above = connect((asking.address() as AddressInfo).port, '127.0.0.1');
+    for (const each of [socket, above]) each.on('error', () => {});
+    above.on('data', (data) => socket.write(data));
+    socket.on('data', (data) => {
+      if (data[0] === 21) socket.end('this is no TLS');
+      else above.write(data);
+    });
+    socket.on('close', () => above.destroy());
+  });
+  for (const server of [asking, resetting, between]) {
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    t.teardown(() => new Promise((resolve) => server.close(resolve)));
+  }
+  class Half extends Recorder {
+    readConnectionLost(): void {}
+    writeConnectionLost(): void {}
+    handshakeCompleted(): void {
+      if (this.halves) (this.transport as ITLSTransport).loseWriteConnection();
+    }
+    halves = false;
+  }
+  for (const [server, halves, what] of [
+    [between, false, /wrong version number/],
+    [resetting, true, /reset/i],
+  ] as const) {
+    const client = Object.assign(new Half(), { halves });
+    const factory = new ClientFactory();
+    factory.buildProtocol = () => client;
+    const options = optionsForClientTLS('localhost', { trustRoot: pem('ca.pem') });
+    const { port } = server.address() as AddressInfo;
+    new Reactor().connectSSL('127.0.0.1', port, factory, options);
+    while (!client.lost) await new Promise((resolve) => setImmediate(resolve));
+    const { message } = client.reason?.value as Error;
+    t.match(message, what);
+    t.notMatch(message, /renegotiation/);
+  }
+});
+
+t.test('FND-57: a server that refuses to renegotiate is not told of an option', async (t) => {
+  const server = new Recorder();
+  const reactor = new Reactor();
+  const factory = { buildProtocol: () => server, doStart() {}, doStop() {} };
+  const port = reactor.listenSSL(0, factory, SERVER, { interface: '127.0.0.1' });
+  await port.ready;
+  const socket = connectTLS({
+    port: inet(port.getHost()).port,
+    ca: [pem('ca.pem')],
+    servername: 'localhost',
+    host: '127.0.0.1',
+    maxVersion: 'TLSv1.2',
+  });
+  socket.on('error', () => {});
+  socket.on('secureConnect', () => socket.renegotiate({}, () => socket.destroy()));
+  while (!server.lost) await new Promise((resolve) => setImmediate(resolve));
+  const { message } = server.reason?.value as Error;
+  t.match(message, /alert/);
+  t.notMatch(message, /option/);
+  await port.stopListening();
 });
 
 /** A certificate, for which the next ones vouch. */
