@@ -494,7 +494,8 @@ export class Stream implements ITLSTransport, WireEvents, Closable, Fed, HookOwn
       );
     }
     // On a half-closed connection nothing that it writes would ever be sent, nor would it be asked for more.
-    if (!this.#connected || (this.#writing === 'ended' && !this.#disconnecting)) {
+    const closing = this.#disconnecting && !this.#aborting;
+    if (!this.#connected || (this.#writing === 'ended' && !closing)) {
       this.#guarded('stopProducing', () => producer.stopProducing());
       return;
     }

@@ -113,4 +113,19 @@ export const FOUND_SCRIPTS: readonly FoundScript[] = [
       ],
     }),
   },
+  {
+    // Seed 870875549.
+    what: 'A pull producer that is registered after abortConnection on a connection whose writing had ended is stopped, and not asked first. plait took the aborted connection for one that closes in order.',
+    script: script({
+      manners: [
+        {
+          ...QUIET,
+          halves: false,
+          made: [{ act: 'loseWrite' }],
+          data: [[{ act: 'abort' }, { act: 'pull', pieces: 2, size: 1, last: 'unregister, lose' }]],
+        },
+      ],
+      moments: [CONNECT, { do: 'say', c: 0, n: 1 }],
+    }),
+  },
 ];
