@@ -18,6 +18,8 @@ import { type Scenario, type Stage } from './scenario.ts';
 const DEADLINE = 60;
 const FLOOD_DEADLINE = 900;
 const FLOOD = 112 * 1024;
+/** Longer than a flooder does not read, and both directions stall after that. */
+const IDLE = 400;
 
 type Ending = 'close' | 'half-close' | 'abort';
 
@@ -136,7 +138,7 @@ export const echo: Scenario = {
   play(stage) {
     const { reactor } = stage.host('server');
     stage.strict = true;
-    const factory = new TimeoutFactory(new EchoFactory(), { timeout: 150, clock: reactor });
+    const factory = new TimeoutFactory(new EchoFactory(), { timeout: IDLE, clock: reactor });
     const port = reactor.listenTCP(7, factory);
     const works = ['alice', 'alice', 'bob'].map((name) => call(stage, name));
     if (stage.random.chance(0.04)) {
