@@ -1,6 +1,7 @@
 /** Threads whose code is not to be trusted: what they post is input; and threads of a pool that stops. */
 import { Deferred, deferToThreadPool, Reactor, ThreadPool, ThreadPoolStopped } from 'plait';
 import { flushLoggedErrors } from 'plait/testing';
+import './thread-coverage.ts';
 import t, { type Test } from '../fixture.ts';
 import type * as Asks from './thread-asks.ts';
 import { threadModule } from 'plait';

@@ -32,6 +32,7 @@ import {
 } from 'plait';
 import { flushLoggedErrors, failureResultOf } from 'plait/testing';
 import { run } from '../child.ts';
+import './thread-coverage.ts';
 import t, { type Test } from '../fixture.ts';
 import type * as Asks from './thread-asks.ts';
 import type * as Work from './thread-work.ts';
