@@ -206,9 +206,16 @@ export class Cooperator {
     return task;
   }
 
-  /** Takes an iterator on, and fires with it when it has come to its end. */
-  coiterate(iterator: Work): Deferred<Work> {
-    return this.cooperate(iterator).whenDone();
+  /**
+   * Takes an iterator on, and fires with it when it has come to its end.
+   *
+   * @param done what is fired, and returned, if there is one already
+   */
+  coiterate(iterator: Work, done?: Deferred<Work>): Deferred<Work> {
+    const whenDone = this.cooperate(iterator).whenDone();
+    if (done === undefined) return whenDone;
+    whenDone.chainDeferred(done);
+    return done;
   }
 
   /** Begins, or begins again. */

@@ -40,13 +40,13 @@ import {
   WAITING,
 } from './chain.ts';
 import { nesting, runCoroutine, runLate, setDeferredClass, Wait } from './coroutine.ts';
-import { AlreadyCalledError, CancelledError } from './errors.ts';
+import { AlreadyCalledError, CancelledError, NotACoroutineError } from './errors.ts';
 import { Failure } from './failure.ts';
 import { close, type Frame, frames, noteAwaited, open, OPEN, setAwaitedClass } from './frames.ts';
 import { cancelAlong, cancelOnAbort, type Steps, timeOut } from './give-up.ts';
 import type { IReactorTime, Seconds } from './interfaces.ts';
 import { debugging, notePending } from './pending.ts';
-import { cancelledOutcome, follow, promised, setPromisedClass, watched } from './promised.ts';
+import { ofPromise, promised, setPromisedClass, watched } from './promised.ts';
 import { handled, noteUnhandled } from './unhandled.ts';
 
 export type { Canceller, DeferredState, Settled } from './chain.ts';
@@ -527,18 +527,15 @@ export class Deferred<T> implements PromiseLike<T> {
     promise: PromiseLike<T>,
     options: { abort?: () => void } = {},
   ): Deferred<Awaited<T>> {
-    const { abort } = options;
-    const deferred = new Deferred<Awaited<T>>();
-    let aborted = false;
-    if (abort !== undefined) {
-      const awaited = (): void => {
-        aborted = true;
-        abort();
-      };
-      (deferred as Deferred<unknown>).#canceller = { awaited } as Relay;
-    }
-    follow(deferred, promise, (outcome) => (aborted ? cancelledOutcome(outcome) : outcome));
-    return deferred;
+    return ofPromise(promise, options.abort);
+  }
+
+  /** A Deferred of what comes of a coroutine or a promise; throws NotACoroutineError for anything else. */
+  static fromCoroutine<R>(coroutine: Generator<unknown, R> | PromiseLike<R>): Deferred<Settled<R>> {
+    if (isObject(coroutine) && isCoroutine(coroutine)) return runCoroutine(coroutine) as never;
+    if (isObject(coroutine) && isThenable(coroutine) && !(coroutine instanceof Deferred))
+      return ofPromise(coroutine) as never;
+    throw new NotACoroutineError(`neither a coroutine nor a promise: ${typeof coroutine}`);
   }
 
   /** For `yield*` in a coroutine: `const page = yield* getPage(url)` waits, and has the value's type. */

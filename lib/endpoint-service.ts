@@ -16,6 +16,7 @@ import type {
 } from './interfaces.ts';
 import { Logger } from './log.ts';
 import { fail, maybeDeferred, succeed } from './maybe.ts';
+import { reactor as theReactor } from './reactor.ts';
 import { Service } from './service.ts';
 import { Waiters } from './waiters.ts';
 
@@ -173,6 +174,35 @@ export class StreamServerEndpointService extends Service {
     return this.#closing === undefined ? stop : this.#close(this.#closing);
   }
 }
+
+/**
+ * Twisted's spelling of `serviceFromString(reactor, description, factory)`, and of listening at once. Twisted:
+ * `twisted.application.strports`.
+ *
+ * @example
+ * const reactor = new MemoryReactor();
+ * const web = strports.service('tcp:80', Factory.forProtocol(Protocol), reactor);
+ * web.startService();
+ * reactor.tcpServers.length;   // 1
+ */
+export const strports = {
+  /** A service that listens where `description` says, as {@link serviceFromString} makes it. */
+  service(
+    description: string,
+    factory: IProtocolFactory,
+    reactor: Parameters<typeof serverFromString>[0] = theReactor,
+  ): StreamServerEndpointService {
+    return serviceFromString(reactor, description, factory);
+  },
+  /** Listens where `description` says, and fires with the port. Fails, and throws, as `serverFromString` does. */
+  listen(
+    description: string,
+    factory: IProtocolFactory,
+    reactor: Parameters<typeof serverFromString>[0] = theReactor,
+  ): Deferred<IListeningPort> {
+    return serverFromString(reactor, description).listen(factory);
+  },
+};
 
 /**
  * Listens where `description` says, while it runs; see `serverFromString`. If it cannot, and nothing has called

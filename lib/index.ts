@@ -20,11 +20,11 @@
  *   listen and to connect. `endpoint-strings` makes them of text, with `endpoint-description`, `endpoint-plugins`,
  *   `endpoint-credentials` and `systemd`. `resolver`: names to addresses. `client-creator`: a connection without a factory.
  * - `task`, `cooperate`, `scope`, `run`: calls in the future, work in small pieces, work that ends together, whole
- *   programs. `process-protocol`, `process-output`: other programs.
+ *   programs. `process-protocol`, `process-output`: other programs (`which`: where they are).
  * - `inspect`, `pending`: what has not happened yet, and where it was asked for.
  * - `threads`: work in other threads; `threads/` is what it is made of. `signals`, `slow-callbacks`: what a program does on
  *   signals, and which of its functions take long.
- * - `service`, `client-service`, `reconnecting`: parts of a program that are started and stopped, clients that connect
+ * - `service`, `client-service`, `reactor-services`, `reconnecting`: parts of a program that are started and stopped, clients that connect
  *   again.
  * - `streams`, `web-streams`, `connection`: connections as streams, and to be awaited (`write-gate` makes their writers
  *   wait). `file-sender`, `pcp`: producers.
@@ -106,7 +106,7 @@ export type {
   IStreamServerEndpointStringParser,
   ServerEndpointReactor,
 } from './endpoint-plugins.ts';
-export { serviceFromString, StreamServerEndpointService } from './endpoint-service.ts';
+export { serviceFromString, StreamServerEndpointService, strports } from './endpoint-service.ts';
 export {
   clientFromString,
   registerClientEndpointParser,
@@ -227,7 +227,11 @@ export {
   KeyPair,
   PrivateCertificate,
 } from './private-certificates.ts';
-export { ProcessEndpoint, type ProcessEndpointOptions } from './process-endpoints.ts';
+export {
+  ProcessEndpoint,
+  type ProcessEndpointOptions,
+  StandardErrorBehavior,
+} from './process-endpoints.ts';
 export {
   getProcessOutput,
   getProcessOutputAndValue,
@@ -258,6 +262,17 @@ export { currentSignal } from './frames.ts';
 export { execute, fail, logError, maybeDeferred, passthru, succeed } from './maybe.ts';
 export { reactor, Reactor } from './reactor.ts';
 export type { ReactorEvents } from './reactor-base.ts';
+export {
+  MulticastServer,
+  type ReactorServiceOptions,
+  SSLClient,
+  SSLServer,
+  TCPClient,
+  TCPServer,
+  UDPServer,
+  UNIXClient,
+  UNIXServer,
+} from './reactor-services.ts';
 export { ReconnectingClientFactory } from './reconnecting.ts';
 export { ComplexResolverSimplifier, GAIResolver, SimpleResolverComplexifier } from './resolver.ts';
 export { react, type ReactOptions } from './run.ts';
@@ -293,6 +308,7 @@ export {
   callMultipleInThread,
   deferToThread,
   deferToThreadPool,
+  isInIOThread,
   type MainReactor,
   mainReactor,
   type OnThreadResult,
@@ -308,6 +324,7 @@ export {
 } from './threads.ts';
 export { ListenFDs } from './systemd.ts';
 export { CallQueue, DelayedCall } from './time.ts';
+export { which } from './which.ts';
 export {
   SSL4ClientEndpoint,
   SSL4ServerEndpoint,

@@ -4,10 +4,9 @@
  * `twisted.internet.defer.inlineCallbacks`. What runs them is in `coroutine.ts`.
  */
 import { noteName } from './awaited.ts';
-import { isThenable } from './chain.ts';
 import { type Coroutine, isCoroutine, runCoroutine } from './coroutine.ts';
 import { Deferred, type Settled } from './defer.ts';
-import { CancelledError, NotACoroutineError } from './errors.ts';
+import { CancelledError } from './errors.ts';
 import { Failure } from './failure.ts';
 
 export type { Coroutine } from './coroutine.ts';
@@ -54,7 +53,7 @@ export function inlineCallbacks<This, A extends unknown[], R>(
 
 /**
  * A Deferred of what comes of `thing`: a Deferred is returned as it is, a generator is run as a coroutine, a promise
- * is waited for. Twisted: `ensureDeferred`, `Deferred.fromCoroutine`.
+ * is waited for. Twisted: `ensureDeferred`.
  *
  * @throws NotACoroutineError for anything else
  */
@@ -62,11 +61,7 @@ export function ensureDeferred<T>(thing: Deferred<T>): Deferred<T>;
 export function ensureDeferred<R>(thing: Coroutine<R> | PromiseLike<R>): Deferred<Settled<R>>;
 export function ensureDeferred(thing: unknown): Deferred<unknown> {
   if (thing instanceof Deferred) return thing as Deferred<unknown>;
-  if (typeof thing === 'object' && thing !== null) {
-    if (isCoroutine(thing)) return runCoroutine(thing);
-    if (isThenable(thing)) return Deferred.fromPromise(thing);
-  }
-  throw new NotACoroutineError(`not a Deferred, a coroutine or a promise: ${typeof thing}`);
+  return Deferred.fromCoroutine(thing as PromiseLike<unknown>);
 }
 
 /**

@@ -33,6 +33,15 @@ import { checkSwitch, takeOver } from './wrapping.ts';
 
 const log = new Logger('plait.process');
 
+/**
+ * What becomes of what a program writes to standard error, as an `errFlag` of {@link ProcessEndpoint}: `LOG` or `DROP`.
+ * The plain words do as well.
+ *
+ * @example
+ * StandardErrorBehavior.DROP;   // 'drop'
+ */
+export const StandardErrorBehavior = { LOG: 'log', DROP: 'drop' } as const;
+
 /** Options of {@link ProcessEndpoint}. */
 export interface ProcessEndpointOptions extends SpawnProcessOptions {
   /** What becomes of what the program writes to standard error. Default: `log`, at level info. */

@@ -68,6 +68,19 @@ export function promised(
   return deferred;
 }
 
+/** A Deferred of what comes of `promise`; `abort` as for `Deferred.fromPromise`. */
+export function ofPromise<T>(promise: PromiseLike<T>, abort?: () => void): Deferred<Awaited<T>> {
+  let aborted = false;
+  const awaited = (): undefined => {
+    aborted = true;
+    abort?.();
+  };
+  const deferred =
+    abort === undefined ? new Deferred<Awaited<T>>() : Deferred.relayed<Awaited<T>>({ awaited });
+  follow(deferred, promise, (outcome) => (aborted ? cancelledOutcome(outcome) : outcome));
+  return deferred;
+}
+
 /** `outcome`, where it says that it was aborted as a cancelled Deferred does. */
 export function cancelledOutcome(outcome: unknown): unknown {
   return outcome instanceof Failure ? new Failure(asCancelled(outcome.value)) : outcome;

@@ -157,6 +157,11 @@ export class Factory<P extends IProtocol = IProtocol> implements IProtocolFactor
     return protocol;
   }
 
+  /** What stands for this factory in the log. */
+  logPrefix(): string {
+    return this.constructor.name;
+  }
+
   /** The first port has begun to use this factory. */
   startFactory(): HookResult {}
 

@@ -160,6 +160,16 @@ export class MultiService extends Service implements Iterable<Service> {
     return service.#clock;
   }
 
+  /** The parts, in order: a list of its own, which does not change. */
+  get services(): readonly Service[] {
+    return [...this.#services.keys()];
+  }
+
+  /** The parts that have names, by the names that they were added by: a map of its own. */
+  get namedServices(): ReadonlyMap<string, Service> {
+    return new Map(this.#byName);
+  }
+
   /** The parts, in order. */
   [Symbol.iterator](): Iterator<Service> {
     return [...this.#services.keys()].values();
@@ -426,9 +436,12 @@ export class CooperatorService extends Service {
     return this.#cooperator.cooperate(iterator);
   }
 
-  /** Takes an iterator on, and fires with it when it has come to its end. */
-  coiterate(iterator: Iterator<unknown>): Deferred<Iterator<unknown>> {
-    return this.#cooperator.coiterate(iterator);
+  /** Takes an iterator on, and fires with it when it has come to its end: `done`, if that is given. */
+  coiterate(
+    iterator: Iterator<unknown>,
+    done?: Deferred<Iterator<unknown>>,
+  ): Deferred<Iterator<unknown>> {
+    return this.#cooperator.coiterate(iterator, done);
   }
 
   override startService(): void {

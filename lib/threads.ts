@@ -11,7 +11,12 @@ import type { ThreadSteps } from './threads/pool.ts';
 import type { ThreadWork } from './threads/task.ts';
 
 export { transfer } from './threads/crossing.ts';
-export { blockingCallFromThread, type MainReactor, mainReactor } from './threads/main.ts';
+export {
+  blockingCallFromThread,
+  isInIOThread,
+  type MainReactor,
+  mainReactor,
+} from './threads/main.ts';
 export {
   type OnThreadResult,
   type ThreadCall,

@@ -13,6 +13,7 @@ import {
   StreamServerEndpointService,
   TCP4ClientEndpoint,
   TCP4ServerEndpoint,
+  TCPServer,
   TimerService,
 } from 'plait';
 import { Echo } from 'plait/protocols/echo';
@@ -38,6 +39,12 @@ t.test('a program is a set of services', async (t) => {
   // #endregion
   const address = port.getHost();
   if (!(address instanceof IPv4Address)) throw new TypeError('not a TCP port');
+  // #region kinds
+  const web = new TCPServer(0, Factory.forProtocol(Echo), { reactor, interface: '127.0.0.1' });
+  web.setServiceParent(program);
+  const listening = await web.port?.ready;
+  // #endregion
+  t.not(listening?.getHost(), undefined);
   // #region client
   const factory = new Factory<Protocol>();
   factory.protocol = Protocol;

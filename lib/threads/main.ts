@@ -58,6 +58,17 @@ function thread(): ThreadState {
   );
 }
 
+/**
+ * Whether the reactor is on this very thread: true unless this is a thread of a {@link ThreadPool}. Twisted: `isInIOThread` of
+ * `twisted.python.threadable`.
+ *
+ * @example
+ * isInIOThread();   // true
+ */
+export function isInIOThread(): boolean {
+  return (globalThis as Record<symbol, unknown>)[THREAD] === undefined;
+}
+
 const main = new Main();
 
 /**

@@ -9,6 +9,7 @@ import {
   mainReactor,
   reactor,
 } from 'plait';
+export { isInIOThread } from 'plait';
 import type { Calls } from './threads.test.ts';
 
 export function later(text: string) {
