@@ -137,6 +137,9 @@ t.test(
     t.throws(() => {
       queue.size = 0.5;
     }, RangeError);
+    t.throws(() => {
+      queue.backlog = -1;
+    }, RangeError);
     t.end();
   },
 );

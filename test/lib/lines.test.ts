@@ -740,10 +740,24 @@ t.test('FND-83: a termination predicate that throws does not stop the tasks', (t
   ]) {
     const { clock, cooperator } = byHand({ terminationPredicateFactory });
     const done = cooperator.coiterate([1, 2].values());
-    for (let n = 0; n < 3; n++) clock.advance(1);
+    clock.advance(1);
+    t.equal(flushLoggedErrors(RangeError).length, 1, 'the turn is over after one piece');
+    for (let n = 0; n < 2; n++) clock.advance(1);
     t.equal(done.called, true);
-    t.equal(flushLoggedErrors(RangeError).length, 3);
+    t.equal(flushLoggedErrors(RangeError).length, 2);
   }
+  t.end();
+});
+
+t.test('FND-22: whom a token is for already, nothing else may have it', (t) => {
+  const semaphore = new DeferredSemaphore(2);
+  const acquired = [semaphore.acquire(), semaphore.acquire(), semaphore.acquire()];
+  deepInside(() => {
+    semaphore.release();
+    t.equal(acquired[2]?.called, false, 'it has only not been told yet');
+    t.same([semaphore.tokens, semaphore.waiting], [0, 0]);
+  });
+  t.equal(acquired[2]?.called, true);
   t.end();
 });
 
@@ -756,16 +770,60 @@ t.test('FND-83: a source that returns nonsense fails its transfer', async (t) =>
   });
   const sources = [
     ...[NaN, -1, 2 ** 20, undefined, '5', 0.5].map(file),
-    ...[undefined, 5, { value: undefined }, { value: 5 }].map(iterator),
+    ...[{ value: undefined }, { value: 5 }].map(iterator),
   ];
   for (const source of sources) {
     const transport = new StringTransport();
     const sent = new FileSender().beginFileTransfer(source, transport);
     transport.producer?.resumeProducing();
     for (let n = 0; n < 10 && !sent.called; n++) await new Promise(setImmediate);
-    failureResultOf(sent, RangeError, TypeError);
+    const { message } = failureResultOf(sent, RangeError, TypeError).value;
+    t.match(message, /^(read\(\) of a file must|next\(\) of an iterator must|cannot send )/);
     t.equal(transport.producer, undefined);
   }
+});
+
+t.test('FND-83: a source whose next() returns no object is told so', async (t) => {
+  for (const result of [undefined, null, 5]) {
+    const transport = new StringTransport();
+    const source = { [Symbol.iterator]: () => ({ next: () => result as never }) };
+    const sent = new FileSender().beginFileTransfer(source, transport);
+    transport.producer?.resumeProducing();
+    for (let n = 0; n < 10 && !sent.called; n++) await new Promise(setImmediate);
+    t.match(failureResultOf(sent, TypeError).value.message, /^next\(\) of an iterator must/);
+  }
+});
+
+t.test('FND-83: empty pieces cost a source nothing: what comes after them is sent', async (t) => {
+  const transport = new StringTransport();
+  const sender = new FileSender();
+  const source = function* () {
+    for (let n = 0; n < 150; n++) yield '';
+    yield 'tea';
+  };
+  const sent = sender.beginFileTransfer(source(), transport);
+  transport.producer?.resumeProducing();
+  for (let n = 0; n < 10 && transport.value().length === 0; n++) await new Promise(setImmediate);
+  t.equal(transport.value().toString(), 'tea');
+  transport.producer?.resumeProducing();
+  await sent;
+
+  // One that is cancelled meanwhile asks nothing of the next.
+  const endless = sender.beginFileTransfer(
+    (function* () {
+      for (;;) yield '';
+    })(),
+    transport,
+  );
+  transport.producer?.resumeProducing();
+  for (let n = 0; n < 3000; n++) await Promise.resolve();
+  endless.cancel();
+  failureResultOf(endless, CancelledError);
+  const next = sender.beginFileTransfer(['more'].values(), transport);
+  for (let n = 0; n < 5; n++) await new Promise(setImmediate);
+  t.equal(transport.value().toString(), 'tea', 'it was not asked for anything');
+  next.cancel();
+  failureResultOf(next, CancelledError);
 });
 
 t.test('FND-83: an endless source of empty pieces lets others have their turn', async (t) => {
