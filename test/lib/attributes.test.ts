@@ -3,6 +3,7 @@
  */
 import {
   CancelledError,
+  ClientCreator,
   ClientService,
   ConnectionDone,
   ConnectionRefusedError,
@@ -29,7 +30,9 @@ import { ThrottlingFactory, TimeoutFactory, TimeoutMixin } from 'plait/protocols
 import {
   assertNoResult,
   Clock,
+  ConnectionCompleter,
   failureResultOf,
+  MemoryReactorClock,
   StringTransport,
   successResultOf,
 } from 'plait/testing';
@@ -182,7 +185,7 @@ t.test(
 );
 
 /** Cancels all that waits, as somebody else might. */
-function cancelAll(clock: Clock): void {
+function cancelAll(clock: Pick<Clock, 'getDelayedCalls'>): void {
   for (const call of clock.getDelayedCalls()) call.cancel();
 }
 
@@ -264,6 +267,13 @@ t.test('FND-13: nor does one of a looping call, a Cooperator, a client or a lock
   factory.retry(connector);
   cancelAll(clock);
   factory.stopTrying();
+
+  const reactor = new MemoryReactorClock();
+  const connecting = new ClientCreator(reactor, Protocol).connectTCP('localhost', 1);
+  new ConnectionCompleter(reactor).failOnce();
+  cancelAll(reactor);
+  connecting.cancel();
+  failureResultOf(connecting, CancelledError);
 
   const folder = mkdtempSync(join(tmpdir(), 'plait-'));
   t.teardown(() => {

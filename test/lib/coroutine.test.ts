@@ -8,6 +8,7 @@ import {
   ensureDeferred,
   fail,
   Failure,
+  FirstError,
   gatherResults,
   inlineCallbacks,
   maybeDeferred,
@@ -611,6 +612,33 @@ t.test('FND-82: a canceller that throws, called by plait', async (t) => {
     raced.cancel();
     failureResultOf(raced);
     assert.equal(second.called, true);
+    logged();
+  });
+
+  await t.test('of those that have lost: the winner, or the first failure, is told', async () => {
+    const winner = new Deferred<number>();
+    const raced = race([broken().deferred, winner]);
+    winner.callback(5);
+    assert.deepEqual(successResultOf(raced), [1, 5]);
+    logged();
+    const failing = new Deferred<number>();
+    const gathered = gatherResults([broken().deferred, failing], { cancelOnError: true });
+    failing.errback(new TypeError('first'));
+    failureResultOf(gathered, FirstError);
+    logged();
+  });
+
+  await t.test('of what a coroutine awaits that was cancelled while it ran', async () => {
+    const gate = new Deferred<void>();
+    const { deferred } = broken();
+    const work = inlineCallbacks(function* () {
+      yield* gate;
+      running.cancel();
+      return yield* deferred;
+    });
+    const running: Deferred<number> = work();
+    gate.callback();
+    failureResultOf(running, CancelledError);
     logged();
   });
 

@@ -142,6 +142,11 @@ t.test('FND-10: a failure of ready that is taken within a second ends nothing', 
   await sim.settle();
   t.same(codes, [false, 'first', 'EADDRINUSE']);
   for (const each of kept) each.addErrback(() => {});
+
+  listen().ready.addErrback(() => codes.push('taken'));
+  sim.advance(0.5);
+  t.equal(codes.at(-1), 'taken');
+  t.same(reactor.getDelayedCalls(), [], 'nothing is waited for');
 });
 
 t.test('FND-10: what a port could not be started for is not only logged', async (t) => {
