@@ -6,13 +6,14 @@
  * A rule for editors: whoever calls a hook hands what it returns to `watchHook`, there and then. It is not passed on to
  * a caller further out, for that may be a user's override which calls `super` and drops it.
  */
-import { isThenable } from './chain.ts';
+import { isObject, isThenable } from './chain.ts';
 import { isCoroutine } from './coroutine.ts';
 import { Deferred } from './defer.ts';
 import { Failure } from './failure.ts';
 import type { HookOwner, HookResult, IDelayedCall, IReactorTime, Seconds } from './interfaces.ts';
 import { Logger } from './log.ts';
 import { maybeDeferred, passthru, succeed } from './maybe.ts';
+import { setOutcomeWatcher } from './unhandled.ts';
 
 const log = new Logger('plait.protocol');
 
@@ -136,8 +137,7 @@ export function finishWithHook(
 /** What is to be watched; undefined for anything that a function may return by the way. */
 function deferredOf(outcome: unknown, hook: string): Deferred<unknown> | undefined {
   if (outcome instanceof Deferred) return outcome as Deferred<unknown>;
-  if ((typeof outcome !== 'object' || outcome === null) && typeof outcome !== 'function')
-    return undefined;
+  if (!isObject(outcome)) return undefined;
   return maybeDeferred(() => {
     if (isThenable(outcome) || isCoroutine(outcome)) return passthru(outcome);
     if (isAsyncGenerator(outcome))
@@ -152,3 +152,9 @@ function isAsyncGenerator(thing: object): boolean {
   const { next, throw: raise } = thing as Partial<AsyncGenerator>;
   return typeof next === 'function' && typeof raise === 'function' && Symbol.asyncIterator in thing;
 }
+
+setOutcomeWatcher((outcome, failed) => {
+  watchHook(outcome, 'what is told of unhandled failures', {
+    hookFailed: (_hook, { value }) => failed(value),
+  });
+});

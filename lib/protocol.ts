@@ -104,10 +104,11 @@ export function buildFrom<P extends IProtocol>(
   // A function that returns nothing refuses too, as in Python.
   if (built === null || built === undefined) return null;
   if (typeof built === 'object' && !isPending(built)) return built as P;
-  const what = typeof built === 'object' ? 'a promise or a generator' : typeof built;
-  throw new TypeError(
-    `${factory.constructor.name}.buildProtocol returned ${what}, which is no protocol: it cannot be waited for`,
-  );
+  const what =
+    typeof built === 'object'
+      ? 'a promise or a generator, which is no protocol: it cannot be waited for'
+      : `a ${typeof built}, which is no protocol`;
+  throw new TypeError(`${factory.constructor.name}.buildProtocol returned ${what}`);
 }
 
 /** True if `protocol` wants to know when another one takes over its connection. */

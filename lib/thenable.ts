@@ -2,7 +2,7 @@
  * Waiting for what has a `then`. Such a thing may call back at once, with another such thing, and so on, as deep as it
  * likes: that is gone through by a loop.
  */
-import { isThenable } from './chain.ts';
+import { isObject, isThenable } from './chain.ts';
 import { Failure } from './failure.ts';
 
 /** The outcome is not there yet. */
@@ -23,8 +23,7 @@ export function valueOf(
   let at = outcome;
   try {
     for (let followed = 0; followed < MOST_FOLLOWED; followed++) {
-      if ((typeof at !== 'object' || at === null) && typeof at !== 'function') return at;
-      if (isOwn(at) || !isThenable(at)) return at;
+      if (!isObject(at) || isOwn(at) || !isThenable(at)) return at;
       at = firstOf(at, later);
     }
     throw new RangeError(`thenables that each gave another, ${MOST_FOLLOWED} of them`);

@@ -205,6 +205,16 @@ export function reportUnhandledOf(error: unknown): void {
   }
 }
 
+/** Sees to what the hook and the observers return, which may be a promise or a coroutine. */
+let watchOutcome: (outcome: unknown) => void = () => {};
+
+/** Called by `hooks`, which imports this file and knows what a function may return. @internal */
+export function setOutcomeWatcher(
+  watch: (outcome: unknown, failed: (error: unknown) => void) => void,
+): void {
+  watchOutcome = (outcome) => watch(outcome, observerFailed);
+}
+
 function report(note: UnhandledFailure): void {
   const error = watchedBy(note);
   if (error !== undefined) {
@@ -214,9 +224,7 @@ function report(note: UnhandledFailure): void {
   }
   for (const tell of [hook, ...observers]) {
     try {
-      const outcome = tell(note);
-      // It may be an async function.
-      if (outcome instanceof Promise) outcome.catch(observerFailed);
+      watchOutcome(tell(note));
     } catch (error) {
       observerFailed(error);
     }

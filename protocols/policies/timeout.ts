@@ -136,10 +136,10 @@ export function TimeoutMixin<B extends ProtocolBase>(Base: B): B & TimeoutClass 
     }
 
     /** Another protocol has taken over: the connection is not this one's to close any more. */
-    protocolReplaced(): void {
+    protocolReplaced(): HookResult {
       this.#end();
       const { protocolReplaced } = Base.prototype as Partial<IReplaceableProtocol>;
-      protocolReplaced?.call(this);
+      return protocolReplaced?.call(this);
     }
 
     #end(): void {

@@ -7,7 +7,8 @@ import type { X509Certificate } from 'node:crypto';
 import {
   type Address,
   ClientFactory,
-  type Failure,
+  type Deferred,
+  Failure,
   forwardHooks,
   type IClientFactory,
   type IConnector,
@@ -20,15 +21,20 @@ import {
   type ITLSContextFactory,
   type ITLSTransport,
   type ITransport,
+  Logger,
   type StartTLSOptions,
   type HookResult,
   NotConnectedError,
   buildFrom,
   hookFailed,
+  maybeDeferred,
+  passthru,
   type SwitchProtocolOptions,
   takeOver,
   watchHook,
 } from 'plait';
+
+const log = new Logger('plait.protocols.policies');
 
 /**
  * Stands between a transport and a protocol: it is the transport's protocol and the protocol's transport, and passes
@@ -225,14 +231,25 @@ export class WrappingFactory<P extends IProtocol = IProtocol> extends ClientFact
   }
 
   override doStart(): HookResult {
-    const started = this.wrappedFactory.doStart();
-    super.doStart();
-    return started;
+    const inner = this.wrappedFactory.doStart();
+    let own: HookResult;
+    try {
+      own = super.doStart();
+    } catch (error) {
+      watchHook(inner, 'startFactory', undefined);
+      watchHook(this.wrappedFactory.doStop(), 'stopFactory', undefined);
+      throw error;
+    }
+    return own === undefined || inner === undefined ? (own ?? inner) : both(own, inner);
   }
 
+  /** The wrapped factory is stopped too where the `stopFactory` of this one fails. */
   override doStop(): HookResult {
-    super.doStop();
-    return this.wrappedFactory.doStop();
+    const own = maybeDeferred(() => super.doStop());
+    return both(
+      own,
+      maybeDeferred(() => this.wrappedFactory.doStop()),
+    );
   }
 
   override startedConnecting(connector: IConnector): HookResult {
@@ -266,4 +283,17 @@ export class WrappingFactory<P extends IProtocol = IProtocol> extends ClientFact
   disconnectAllConnections(): void {
     for (const wrapper of [...this.protocols]) wrapper.loseConnection();
   }
+}
+
+/** What comes of a hook of each of two factories: the first failure, if there is one; a second is logged. */
+function both(one: HookResult, other: HookResult): Deferred<unknown> {
+  const second = maybeDeferred(() => passthru(other));
+  return maybeDeferred(() => passthru(one)).addBoth((outcome) =>
+    second.addBoth((result) => {
+      if (!(outcome instanceof Failure)) return result;
+      if (result instanceof Failure)
+        log.failure('the hook of a wrapped factory failed too', result as Failure);
+      return outcome;
+    }),
+  );
 }

@@ -35,7 +35,7 @@ import {
 } from 'plait';
 import { LineReceiver } from 'plait/protocols/basic';
 import { TimeoutMixin, WrappingFactory } from 'plait/protocols/policies';
-import { Clock, flushLoggedErrors, StringTransport } from 'plait/testing';
+import { Clock, connectedServerAndClient, flushLoggedErrors, StringTransport } from 'plait/testing';
 import t from '../fixture.ts';
 
 type Fn = () => HookResult;
@@ -412,20 +412,71 @@ t.test('FND-07: a listener of reactor.events may be of any kind, and fails alone
   t.equal(events.listenerCount('startup'), 0);
 });
 
-t.test('FND-07: what is told of unhandled failures may be an async function', async (t) => {
-  const later = async (): Promise<void> => {
-    await Promise.resolve();
-    throw new RangeError('cannot tell');
-  };
-  const previous = setUnhandledFailureHook(later);
-  const stop = observeUnhandledFailures(later);
-  fail(new TypeError('nobody cares'));
-  reportUnhandledFailures();
-  setUnhandledFailureHook(previous);
-  stop();
-  await settle();
-  t.equal(flushLoggedErrors().length, 2);
+t.test('FND-07: what is told of unhandled failures may be a function of any kind', async (t) => {
+  for (const [kind, make] of Object.entries(KINDS)) {
+    let ran = 0;
+    const told = make(() => {
+      ran++;
+      throw new RangeError('cannot tell');
+    });
+    const previous = setUnhandledFailureHook(told);
+    const stop = observeUnhandledFailures(told);
+    fail(new TypeError('nobody cares'));
+    reportUnhandledFailures();
+    setUnhandledFailureHook(previous);
+    stop();
+    await settle();
+    t.equal(ran, 2, kind);
+    t.equal(flushLoggedErrors().length, 2, kind);
+  }
 });
+
+t.test(
+  'FND-07: what the hooks of a wrapping factory fail with counts, whatever it wraps',
+  async (t) => {
+    const real = new Reactor();
+    for (const [kind, make] of Object.entries(KINDS)) {
+      const broken = (what: string) =>
+        make(() => {
+          throw new RangeError(what);
+        });
+      const inner = Object.assign(Factory.forProtocol(Protocol), { stopFactory: broken('inner') });
+      const factory = Object.assign(new WrappingFactory(inner), { stopFactory: broken('outer') });
+      const port = real.listenTCP(0, factory, { interface: '127.0.0.1' });
+      await port.ready;
+      await t.rejects(port.stopListening().asPromise(), { message: 'outer' }, kind);
+      t.equal(flushLoggedErrors(RangeError).length, 1, `the other one is logged: ${kind}`);
+
+      const wrapped = Factory.forProtocol(Protocol);
+      const unready = new WrappingFactory(wrapped);
+      unready.startFactory = broken('not ready');
+      const refused = real.listenTCP(0, unready, { interface: '127.0.0.1' });
+      refused.ready.addErrback(() => {});
+      for (let i = 0; i < 10; i++) await settle();
+      t.equal(flushLoggedErrors(RangeError).length, 1, kind);
+      t.equal(wrapped.numPorts, 0, `it is let go of: ${kind}`);
+      await refused.stopListening();
+    }
+  },
+);
+
+t.test(
+  'FND-07: what a base class of TimeoutMixin fails with when it is replaced counts',
+  async (t) => {
+    class Base extends Protocol {
+      async protocolReplaced(): Promise<void> {
+        await Promise.resolve();
+        throw new RangeError('not to be replaced');
+      }
+    }
+    class Patient extends TimeoutMixin(Base) {}
+    const { server, pump } = connectedServerAndClient(Patient, Protocol);
+    server.transport.switchProtocol(new Protocol());
+    await settle();
+    pump.flush();
+    t.equal(flushLoggedErrors(RangeError).length, 1);
+  },
+);
 
 t.test(
   'FND-07: where the value is needed at once, a promise is an error, and its rejection is for nobody',
