@@ -18,6 +18,7 @@ import {
 import type { Writable } from 'node:stream';
 import type { Deferred } from './defer.ts';
 import { explain } from './errors.ts';
+import { Fifo } from './fifo.ts';
 import { eventAsText, type ILogObserver, type LogEvent } from './log.ts';
 import { eventAsJSON } from './log-json.ts';
 import { succeed } from './maybe.ts';
@@ -173,8 +174,14 @@ class StreamSink implements Sink {
 
   constructor(stream: Writable) {
     this.#stream = stream;
-    stream.on('error', this.#failed);
+    stream.on('error', this.#failed).on('close', this.#gone);
   }
+
+  /** It calls back for nothing any more: what it has not written will not be. */
+  readonly #gone = (): void => {
+    this.#waiting = 0;
+    this.#waiters.fireAll(undefined);
+  };
 
   readonly #failed = (error: Error): void => {
     if (!this.#closed) complain('a stream', error);
@@ -194,7 +201,7 @@ class StreamSink implements Sink {
       if (told) return;
       told = true;
       if (error) this.#broken = true;
-      this.#waiting -= size;
+      this.#waiting = Math.max(0, this.#waiting - size);
       if (this.#waiting > 0) return;
       this.#waiters.fireAll(undefined);
     };
@@ -215,6 +222,7 @@ class StreamSink implements Sink {
     const flushed = this.flush();
     this.#closed = true;
     return flushed.addCallback(() => {
+      this.#stream.off('close', this.#gone);
       // The error of a write is emitted after its callback, and without a listener would end the process.
       if (!this.#broken) this.#stream.off('error', this.#failed);
     });
@@ -232,9 +240,7 @@ function writeAll(): void {
 
 class FileSink implements Sink {
   readonly #path: string | URL;
-  #lines: string[] = [];
-  /** Where in the lines the first is that waits. */
-  #first = 0;
+  readonly #lines = new Fifo<string>();
   #bytes = 0;
   /** What the system was given, and has not said to have written. */
   #writing: Buffer | undefined;
@@ -265,7 +271,7 @@ class FileSink implements Sink {
   write(text: string): void {
     if (this.#closing) return;
     this.#bytes += Buffer.byteLength(text);
-    this.#lines.push(text);
+    this.#lines.add(text);
     if (unwritten.size === 0) process.on('exit', writeAll);
     unwritten.add(this);
     if (this.#scheduled) return;
@@ -307,17 +313,15 @@ class FileSink implements Sink {
       this.#rest = undefined;
       return rest;
     }
-    const from = this.#first;
-    let size = 0;
-    while (this.#first < this.#lines.length && size < BATCH)
-      size += (this.#lines[this.#first++] as string).length;
-    const batch = Buffer.from(this.#lines.slice(from, this.#first).join(''));
-    this.#bytes -= batch.length;
-    if (this.#first === this.#lines.length) {
-      this.#lines = [];
-      this.#first = 0;
-      this.#bytes = 0;
+    const lines: string[] = [];
+    for (let size = 0; this.#lines.size > 0 && size < BATCH;) {
+      const line = this.#lines.take();
+      size += line.length;
+      lines.push(line);
     }
+    const batch = Buffer.from(lines.join(''));
+    // Halves of a character in two lines are counted otherwise when these are joined.
+    this.#bytes = this.#lines.size === 0 ? 0 : this.#bytes - batch.length;
     return batch;
   }
 
@@ -365,9 +369,8 @@ class FileSink implements Sink {
   #failed(error: Error): void {
     if (!this.#failing) complain(nameOf(this.#path), error);
     this.#failing = true;
-    this.dropped += this.#lines.length - this.#first + (this.#rest === undefined ? 0 : 1);
-    this.#lines = [];
-    this.#first = 0;
+    this.dropped += this.#lines.size + (this.#rest === undefined ? 0 : 1);
+    this.#lines.clear();
     this.#bytes = 0;
     this.#rest = undefined;
     this.#finish();
