@@ -169,8 +169,8 @@ class Attempt<P extends IProtocol> {
       });
     if (this.#done) return;
     this.#work = work;
-    // Already, by what the factory or the endpoint has called.
-    if (this.#givenUp) Deferred.cancelGuarded(work);
+    // Given up, or the connection lost, already: by what the factory, the endpoint or `prepareConnection` has called.
+    if (this.#givenUp || this.#reason !== undefined) Deferred.cancelGuarded(work);
   }
 
   #build(protocol: P | null): IProtocol | null {
@@ -185,8 +185,8 @@ class Attempt<P extends IProtocol> {
         this.#transport = undefined;
         this.#reason ??= reason;
         // What prepares a connection that is lost is called off, and then it ends.
-        if (this.#work === undefined) this.#end();
-        else Deferred.cancelGuarded(this.#work);
+        if (this.#done) this.#end();
+        else if (this.#work !== undefined) Deferred.cancelGuarded(this.#work);
       },
     );
   }

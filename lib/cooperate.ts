@@ -29,7 +29,7 @@ const SLICE: Seconds = 0.01;
 /** How many pieces are done in one turn while the time stands still, as it does in a test or a simulation. */
 const MOST_PIECES = 1000;
 
-/** How often a task is asked for its next piece: until it has no more. */
+/** What a task asks for one piece after the other, until there are no more. */
 type Work = Iterator<unknown>;
 
 /** An iterator that a Cooperator works through. Made by `cooperate`. */
@@ -112,7 +112,7 @@ export class CooperativeTask {
     let done: boolean;
     let awaited: Deferred<unknown> | undefined;
     try {
-      // An async iterator returns a promise each time, and would be asked for ever: no promise is ever `done`.
+      // An async iterator returns a promise each time, which has no `done`: its end would never be seen.
       const piece: unknown = neededNow<unknown>(this.#iterator.next(), 'next() of an iterator');
       if (typeof piece !== 'object' || piece === null)
         throw new TypeError(`next() of an iterator must return an object, not ${inspect(piece)}`);
@@ -257,10 +257,14 @@ export class Cooperator {
   #schedule(): void {
     if (!this.#started || this.#scheduled || this.#tasks.size === 0) return;
     this.#scheduled = true;
-    const call = this.#scheduler(() => {
-      this.#turn();
-    });
-    this.#call = neededNow(call, 'the scheduler');
+    try {
+      const call = this.#scheduler(() => this.#turn());
+      this.#call = neededNow(call, 'the scheduler');
+    } catch (error) {
+      // There will be no turn; the next time that one is needed, it is asked for again.
+      this.#scheduled = false;
+      throw error;
+    }
   }
 
   #turn(): void {

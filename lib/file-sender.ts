@@ -173,11 +173,15 @@ export class FileSender implements IPullProducer {
   #end(): void {
     const { consumer, pieces } = { consumer: this.#consumer, pieces: this.#pieces };
     this.#sent = this.#consumer = this.#pieces = this.#transform = undefined;
-    consumer?.unregisterProducer();
     const reading = this.#reading;
     this.#reading = undefined;
     this.#empty = 0;
     if (pieces !== undefined && reading !== pieces) this.#closeAfter(pieces);
+    try {
+      consumer?.unregisterProducer();
+    } catch (error) {
+      log.failure('the consumer of a file could not be let go of', new Failure(error));
+    }
   }
 
   #closeAfter(pieces: Pieces): void {

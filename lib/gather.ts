@@ -205,7 +205,7 @@ export interface Waited<D> {
 }
 
 /**
- * Waits for some of `deferreds`, and fires with who is done and who is pending. It takes no results and cancels
+ * Waits for some of `deferreds`, and fires with those that are done and those that are pending. It takes no results and cancels
  * nothing; it never fails. asyncio: `wait`.
  *
  * @throws RangeError if there are none; TypeError for a timeout without a clock
@@ -220,17 +220,19 @@ export function wait<D extends Deferred<unknown>>(
   const { until = 'all', timeout, clock } = options;
   if (deferreds.length === 0) throw new RangeError('cannot wait for no Deferred at all');
   if (timeout !== undefined && clock === undefined) throw new TypeError('a timeout needs a clock');
+  // The caller may change the array while it is waited for.
+  const given = [...deferreds];
   const done = new Set<D>();
   const waited = new Deferred<Waited<D>>();
   const finish = (): void => {
     if (waited.called) return;
     fireInside(waited, {
-      done: deferreds.filter((deferred) => done.has(deferred)),
-      pending: deferreds.filter((deferred) => !done.has(deferred)),
+      done: given.filter((deferred) => done.has(deferred)),
+      pending: given.filter((deferred) => !done.has(deferred)),
     });
   };
   const call = timeout === undefined ? undefined : clock?.callLater(timeout, finish);
-  const all = new Set(deferreds);
+  const all = new Set(given);
   for (const deferred of all) {
     watch(deferred, (failed) => {
       done.add(deferred);

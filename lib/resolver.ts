@@ -220,21 +220,23 @@ export function lookUpOne(
   port: number,
   done: (result: string | DNSLookupError) => void,
 ): Attempt {
-  const found: (IPv4Address | IPv6Address)[] = [];
+  const found: string[] = [];
   let over = false;
   let going: IHostResolution | undefined;
   const complete = (error?: Error): void => {
     if (over) return;
     over = true;
-    const best = found.find(({ host }) => !host.includes(':')) ?? found[0];
-    done(best === undefined ? noAddress(name, error) : literalOf(best));
+    const best = found.find((literal) => !literal.includes(':')) ?? found[0];
+    done(best ?? noAddress(name, error));
   };
   const receiver: IResolutionReceiver = {
     resolutionBegan(resolution) {
       going = resolution;
     },
     addressResolved(address) {
-      found.push(address);
+      const literal = literalOf(address);
+      // What a resolver of the user's calls an address may be anything: a name would be looked up by the system.
+      if (!over && isIPAddress(literal)) found.push(literal);
     },
     resolutionComplete: complete,
   };

@@ -19,7 +19,7 @@ import { Deferred, type Settled } from './defer.ts';
 import { CancelledError, TimeoutError } from './errors.ts';
 import { Failure } from './failure.ts';
 import { cancellationsOf } from './give-up.ts';
-import { type Coroutine, ensureDeferred } from './inline.ts';
+import type { Coroutine } from './inline.ts';
 import type { IDelayedCall, IReactorTime, Seconds } from './interfaces.ts';
 import { Logger } from './log.ts';
 import { maybeDeferred } from './maybe.ts';
@@ -125,7 +125,7 @@ export class Scope {
         );
       });
     }
-    const work = startWork(body, [this]);
+    const work = maybeDeferred(body, this);
     this.#body = work;
     if (this.#cancelled) cancelOne(work);
     this.#watch(work, (result) => {
@@ -168,7 +168,7 @@ export class Scope {
       return refused;
     }
     this.#starting++;
-    const child = new Child(startWork(work, args));
+    const child = new Child(maybeDeferred(work, ...args));
     const { deferred } = child;
     this.#starting--;
     // While it starts, it may itself be what makes everything be cancelled.
@@ -259,25 +259,6 @@ function cancelOne(deferred: Deferred<unknown>): void {
 function earlier(a: Seconds | undefined, b: Seconds | undefined): Seconds | undefined {
   if (a === undefined || b === undefined) return a ?? b;
   return Math.min(a, b);
-}
-
-/** A Deferred of its own for what comes of `work`. */
-function startWork(
-  work: (...args: never[]) => unknown,
-  args: readonly unknown[],
-): Deferred<unknown> {
-  const outcome = maybeDeferred(work as (...all: unknown[]) => unknown, ...args);
-  return outcome.addCallback((value) => (isGenerator(value) ? ensureDeferred(value) : value));
-}
-
-function isGenerator(value: unknown): value is Coroutine<unknown> {
-  return (
-    typeof value === 'object' &&
-    value !== null &&
-    Symbol.toStringTag in value &&
-    'throw' in value &&
-    'next' in value
-  );
 }
 
 /**

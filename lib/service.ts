@@ -236,6 +236,8 @@ export class MultiService extends Service implements Iterable<Service> {
    * after `grace` is logged.
    */
   override stopService(): Deferred<void> {
+    // From here on a part that is added is not started, and one that is taken out is not stopped twice.
+    void super.stopService();
     const all = new Deferred<void>();
     const left = new Set<Service>([...this].reverse());
     let timer: IDelayedCall | undefined;
@@ -259,10 +261,8 @@ export class MultiService extends Service implements Iterable<Service> {
           endIfDone();
         });
     }
-    super.stopService().addCallback(() => {
-      begun = true;
-      endIfDone();
-    });
+    begun = true;
+    endIfDone();
     const { grace } = this;
     if (left.size > 0 && grace !== null) {
       timer = this.clock.callLater(grace, () => {
@@ -356,9 +356,14 @@ export class TimerService<A extends unknown[] = unknown[]> extends Service {
     this.#clock = clock;
   }
 
-  /** Does nothing if it runs. While a call from before it was stopped goes on, it begins when that is over. */
+  /**
+   * Does nothing if it runs. While a call from before it was stopped goes on, it begins when that is over.
+   *
+   * @throws RangeError for a step that was set to what is negative or not finite
+   */
   override startService(): void {
     if (this.#wanted) return;
+    checkDelay(this.step, 'step');
     this.#wanted = true;
     super.startService();
     if (this.#loop === undefined) this.#begin();

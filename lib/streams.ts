@@ -151,9 +151,14 @@ export class TransportDuplex extends Duplex {
       done(new ConnectionLost('cannot write: the connection is closed'));
       return;
     }
+    try {
+      this.transport.writeSequence(pieces);
+    } catch (error) {
+      done(error as Error); // a buffer that was transferred, say
+      return;
+    }
     this.#givenBytes = pieces.reduce((sum, { length }) => sum + length, 0);
     this.#written = done;
-    this.transport.writeSequence(pieces);
     this.#gate.whenOpen(() => {
       const written = this.#written;
       this.#written = undefined;

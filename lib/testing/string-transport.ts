@@ -245,7 +245,8 @@ export class StringTransportWithDisconnection extends StringTransport {
   declare protocol: IProtocol;
 
   override switchProtocol(protocol: IProtocol, options?: SwitchProtocolOptions): void {
-    this.protocol = protocol;
+    checkSwitch(protocol, options?.unread);
+    if (this.connected) this.protocol = protocol;
     super.switchProtocol(protocol, options);
   }
 
