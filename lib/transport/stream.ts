@@ -501,7 +501,8 @@ export class Stream implements ITLSTransport, WireEvents, Closable, Fed, HookOwn
     }
     this.#feed?.end();
     this.#feed = new Feed(this.#home, this, producer, streaming);
-    this.#feed.begin();
+    // What waits to be sent by an aborted connection is no reason to pause.
+    if (!streaming || !this.#aborting) this.#feed.begin();
   }
 
   unregisterProducer(): void {

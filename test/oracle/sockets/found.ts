@@ -128,4 +128,38 @@ export const FOUND_SCRIPTS: readonly FoundScript[] = [
       moments: [CONNECT, { do: 'say', c: 0, n: 1 }],
     }),
   },
+  {
+    // Seed 99872206.
+    what: 'A push producer that is registered after abortConnection, behind much that will not be sent, is stopped without being paused before.',
+    script: script({
+      family: 'unix',
+      manners: [
+        {
+          ...QUIET,
+          made: [{ act: 'write', n: 85_505 }, { act: 'abort' }, { act: 'push' }],
+          data: [],
+        },
+      ],
+      moments: [CONNECT],
+    }),
+  },
+  {
+    // Seed 103872937.
+    what: 'A paused protocol resumes and is fed by a pull producer, while an end of the peer waits to be read: how much is pulled before that is a matter of turns. The peer does not end then.',
+    script: script({
+      side: 'client',
+      family: 'unix',
+      manners: [],
+      client: { started: [], failed: [], lost: [], reconnects: 2 },
+      moments: [
+        { do: 'act', c: 0, acts: [{ act: 'pause' }] },
+        { do: 'say, end', c: 0, n: 1 },
+        {
+          do: 'act',
+          c: 0,
+          acts: [{ act: 'resume' }, { act: 'pull', pieces: 3, size: 1, last: 'lose, unregister' }],
+        },
+      ],
+    }),
+  },
 ];

@@ -142,14 +142,16 @@ class Player {
     const standing = this.#standings[c];
     if (standing === undefined || !this.#options.corrected) return false;
     const { paused, losing, fed, halves, readLost } = standing;
-    if (what === 'end') return paused && (this.#endsWrites || this.#answers(c));
+    // Where it waits to be read, how much is pulled before that is a matter of turns.
+    if (what === 'end')
+      return paused && (this.#does('loseWrite') || this.#does('pull') || this.#answers(c));
     if (what === 'close') return halves || paused || (losing && fed);
     return paused || (losing && fed) || readLost;
   }
 
   /** Somewhere in the script, by whichever connection. */
-  get #endsWrites(): boolean {
-    return JSON.stringify(this.#script).includes('"loseWrite"');
+  #does(act: string): boolean {
+    return JSON.stringify(this.#script).includes(`"${act}"`);
   }
 
   get #secured(): boolean {
