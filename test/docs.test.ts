@@ -20,9 +20,6 @@ const ROOT = join(import.meta.dirname, '..');
 const DOCTESTS = join(ROOT, '.doctest');
 const SECONDS_FOR_A_PROGRAM = 30;
 
-// All examples and programs run in this one file.
-t.setTimeout(300_000);
-
 // ── The project's own ────────────────────────────────────────────────────────────────────────────────────────────────
 
 rmSync(DOCTESTS, { recursive: true, force: true });

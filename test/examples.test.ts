@@ -24,9 +24,6 @@ import t, { type Test } from './fixture.ts';
 import { needs } from './interop/servers.ts';
 import { startExample } from './programs.ts';
 
-// Programs of three kinds start here, each of them many times.
-t.setTimeout(180_000);
-
 /** Runs a test for each of the programs, as far as this machine can. */
 function forEachKind(
   programs: Readonly<Record<'plait' | 'asyncio' | 'Twisted', string>>,

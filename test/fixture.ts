@@ -44,6 +44,9 @@ interface Watch {
   readonly stopCollecting: () => LogEvent[];
 }
 
+// Nothing is measured by the clock: on a busy machine a test takes its time.
+t.setTimeout(1_200_000);
+
 let watch: Watch | undefined;
 let warnings: Error[] = [];
 /** What was thrown with nobody to catch it, once the test itself had ended. */

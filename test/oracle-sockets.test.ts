@@ -10,8 +10,6 @@ import { SOCKET_DIFFERENCES } from './oracle/sockets/differences.ts';
 import { FOUND_SCRIPTS } from './oracle/sockets/found.ts';
 import { Both, faultAsText, runSocketOracle, showDifference } from './oracle/sockets/oracle.ts';
 
-t.setTimeout(240_000);
-
 const inCI = process.env['CI'] !== undefined;
 const seed = freshSeed();
 const runs = howMany(400, 2_000);

@@ -18,9 +18,6 @@ import {
 } from './oracle/oracle.ts';
 import type { Script } from './oracle/script.ts';
 
-// To make a script small that does not end takes long.
-t.setTimeout(600_000);
-
 const inCI = process.env['CI'] !== undefined;
 const seed = freshSeed();
 const runs = howMany(3000, 20_000);

@@ -22,8 +22,6 @@ const SAMPLE = [
   'a reply is matched to the wrong request: two conversations share a reader',
 ];
 
-t.setTimeout(600_000);
-
 for (const scenario of SCENARIOS) {
   t.test(
     `${scenario.name}: each exchange ends right or in one typed error, and nothing is left`,

@@ -205,7 +205,7 @@ rules.state('whatever both ends do, hooks keep their places, and bytes theirs', 
   // A longer run, and one again: `npm run contract -- --runs 1000 --kind unix --seed 1 --path 3:1`.
   const { PLAIT_SEED: seed, PLAIT_PATH: path } = process.env;
   await fc.assert(shown, {
-    numRuns: howMany(60, 400),
+    numRuns: howMany(30, 400),
     endOnFailure: false,
     ...(seed === undefined ? {} : { seed: Number(seed) }),
     ...(path === undefined ? {} : { path }),

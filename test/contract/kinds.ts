@@ -145,7 +145,7 @@ export function pathOf(address: Address): string {
 // ── Node's own sockets ───────────────────────────────────────────────────────────────────────────────────────────────
 
 /** Longer than anything takes that will happen at all, in seconds. */
-const PATIENCE = 20;
+const PATIENCE = 600;
 
 /** Enough for whatever is under way on this machine. */
 const TURNS = 12;

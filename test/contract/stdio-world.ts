@@ -22,7 +22,7 @@ import {
 import type { Peer, PeerOptions, RawPort, World } from './kinds.ts';
 
 /** Longer than anything takes that will happen at all, in seconds. */
-const PATIENCE = 20;
+const PATIENCE = 600;
 
 /** Enough for whatever is under way on this machine. */
 const TURNS = 12;

@@ -79,8 +79,6 @@ async function all<T>(items: AsyncIterable<T>): Promise<T[]> {
   return list;
 }
 
-t.setTimeout(120_000);
-
 // ── Loggers ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 t.test('a Logger is named after a text, a class, or an object, which is its source', async (t) => {

@@ -39,8 +39,6 @@ import t, { type Test } from '../fixture.ts';
 const KIB = 1024;
 const MIB = 2 ** 20;
 
-t.setTimeout(180_000);
-
 function turn(): Promise<void> {
   return new Promise((resolve) => setImmediate(resolve));
 }

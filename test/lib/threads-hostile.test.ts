@@ -6,8 +6,6 @@ import t, { type Test } from '../fixture.ts';
 import type * as Asks from './thread-asks.ts';
 import { threadModule } from 'plait';
 
-t.setTimeout(120_000);
-
 const asks = threadModule<typeof Asks>(new URL('./thread-asks.ts', import.meta.url));
 const EXEC_ARGV = process.execArgv.filter((flag) => /typescript\.mjs|^--conditions/.test(flag));
 

@@ -37,8 +37,6 @@ import t, { type Test } from '../fixture.ts';
 import type * as Asks from './thread-asks.ts';
 import type * as Work from './thread-work.ts';
 
-t.setTimeout(180_000);
-
 const WORK = new URL('./thread-work.ts', import.meta.url);
 const work = threadModule<typeof Work>(WORK);
 const asks = threadModule<typeof Asks>(new URL('./thread-asks.ts', import.meta.url));
