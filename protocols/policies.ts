@@ -18,6 +18,7 @@ export {
   TimeoutFactory,
   type TimeoutFactoryOptions,
   TimeoutMixin,
+  TimeoutProtocol,
 } from './policies/timeout.ts';
 export { SpewingFactory, TrafficLoggingFactory } from './policies/traffic.ts';
 export { ProtocolWrapper, WrappingFactory } from './policies/wrapping.ts';

@@ -5,12 +5,31 @@
 import { type Address, ipAddress, UNIXAddress } from '../address.ts';
 import { ConnectionRefusedError } from '../errors.ts';
 import { Failure } from '../failure.ts';
-import type { IProtocol, ITLSTransport, ITransport } from '../interfaces.ts';
+import { TCP4ClientEndpoint } from '../endpoints.ts';
+import type { IProtocol, IStreamClientEndpoint, ITLSTransport, ITransport } from '../interfaces.ts';
 import type { ConnectTarget } from '../io/io.ts';
 import type { MemoryAttempt, MemoryListener } from './memory-io.ts';
-import type { MemoryReactor } from './memory-reactor.ts';
+import { type MemoryReactor, MemoryReactorClock } from './memory-reactor.ts';
+import { Factory, Protocol } from '../protocol.ts';
 import { MemoryWire, type PumpPolicy } from './memory-wire.ts';
 import { IOPump } from './pump.ts';
+
+/**
+ * An endpoint to connect to in memory, and what ends its attempts: where it leads, a protocol listens that does nothing.
+ * Twisted: `connectableEndpoint` of `iosim`.
+ *
+ * @example
+ * const [endpoint, completer] = connectableEndpoint();
+ * const connected = connectProtocol(endpoint, new Protocol());
+ * completer.succeedOnce();
+ * successResultOf(connected).connected;   // true
+ */
+export function connectableEndpoint(): [IStreamClientEndpoint, ConnectionCompleter] {
+  const reactor = new MemoryReactorClock();
+  reactor.listenTCP(4321, Factory.forProtocol(Protocol), { interface: '127.0.0.1' });
+  const endpoint = new TCP4ClientEndpoint(reactor, '127.0.0.1', 4321);
+  return [endpoint, new ConnectionCompleter(reactor)];
+}
 
 /**
  * Ends attempts to connect. Each attempt counts, of whatever kind, also those that a connector makes again; the first

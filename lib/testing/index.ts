@@ -5,7 +5,7 @@
  *
  * - time: `Clock`
  * - one end of a conversation: `StringTransport`, `FakeDatagramTransport`, `AccumulatingProtocol`
- * - both ends: `connectedServerAndClient`, `loopback`
+ * - both ends: `connectedServerAndClient`, `connect`, `loopback`; `loopbackTCP`, `loopbackUNIX` over real sockets
  * - a reactor that notes what it is asked for: `MemoryReactor`, `ConnectionCompleter`
  * - a whole network: `Simulation`, `simulate`
  * - certificates of an authority of their own: `testCertificates`
@@ -16,8 +16,9 @@ export { AccumulatingProtocol, waitUntilAllDisconnected } from './accumulating-p
 export { chunkings, type ChunkingOptions, eachChunking } from './chunkings.ts';
 export { checkClean, DirtyReactorAggregateError, leftovers } from './clean-reactor.ts';
 export { Clock } from './clock.ts';
-export { ConnectionCompleter } from './connection-completer.ts';
+export { connectableEndpoint, ConnectionCompleter } from './connection-completer.ts';
 export { EventLoggingObserver } from './event-logging-observer.ts';
+export { loopbackTCP, type LoopbackTCPOptions, loopbackUNIX } from './loopback-sockets.ts';
 export { checkFraming, type FramingOptions, type FramingReport } from './framing.ts';
 export { collectLoggedErrors, flushLoggedErrors } from './logged-errors.ts';
 export {
@@ -52,12 +53,14 @@ export {
 } from './memory-wire.ts';
 export { NonStreamingProducer } from './non-streaming-producer.ts';
 export {
+  connect,
   type Connected,
   connectedServerAndClient,
   type ConnectedOptions,
   FakeTransport,
   IOPump,
   loopback,
+  loopback as loopbackAsync,
   type LoopbackOptions,
   type ProtocolSource,
   type PumpClock,

@@ -198,17 +198,35 @@ export function connectedServerAndClient<S extends IProtocol, C extends IProtoco
   client: ProtocolSource<C>,
   options: ConnectedOptions = {},
 ): Connected<S, C> {
-  const { greet = true, clock, addresses = [CLIENT, SERVER] } = options;
+  const { addresses = [CLIENT, SERVER] } = options;
   const serverProtocol = build(server, addresses[0]);
   const clientProtocol = build(client, addresses[1]);
+  const pump = connect(serverProtocol, clientProtocol, options);
+  return { client: clientProtocol, server: serverProtocol, pump };
+}
+
+/**
+ * Makes a connection between two protocols that are there already. Twisted: `connect` of `iosim`, which is given
+ * transports as well.
+ *
+ * @example
+ * const [server, client] = [new AccumulatingProtocol(), new AccumulatingProtocol()];
+ * const pump = connect(server, client);
+ * client.transport.write('hello');
+ * pump.flush();
+ * server.data.toString(); // 'hello'
+ */
+export function connect(
+  server: IProtocol,
+  client: IProtocol,
+  options: ConnectedOptions = {},
+): IOPump<FakeTransport> {
+  const { greet = true, clock } = options;
   const turns = new Turns();
-  const [clientIO, serverIO] = join(turns, clientProtocol, serverProtocol, {
-    ...options,
-    addresses,
-  });
+  const [clientIO, serverIO] = join(turns, client, server, options);
   const pump = new IOPump(turns, clientIO, serverIO, clock);
   if (greet) pump.flush();
-  return { client: clientProtocol, server: serverProtocol, pump };
+  return pump;
 }
 
 function build<P extends IProtocol>(source: ProtocolSource<P>, address: Address): P {

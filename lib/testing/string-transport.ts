@@ -172,6 +172,11 @@ export class StringTransport implements ITLSTransport {
     this.producerState = 'producing';
   }
 
+  stopConsuming(): void {
+    this.unregisterProducer();
+    this.loseConnection();
+  }
+
   stopProducing(): void {
     this.#checkState();
     this.producerState = 'stopped';

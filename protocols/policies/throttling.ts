@@ -76,6 +76,28 @@ class Meter {
   }
 }
 
+/** Counts the bytes of a second. */
+class Tally {
+  readonly #clock: IReactorTime;
+  #since: Seconds = -Infinity;
+  #bytes = 0;
+
+  constructor(clock: IReactorTime) {
+    this.#clock = clock;
+  }
+
+  count(bytes: number): void {
+    const now = this.#clock.seconds();
+    if (now - this.#since >= 1) [this.#since, this.#bytes] = [now, 0];
+    this.#bytes += bytes;
+  }
+
+  /** A second begins with the first byte after the one before. */
+  get thisSecond(): number {
+    return this.#clock.seconds() - this.#since >= 1 ? 0 : this.#bytes;
+  }
+}
+
 /** Stands between a transport and the producer that feeds it: resumes it only if both that and the policy let it. */
 class ThrottledProducer implements IPushProducer {
   readonly #owner: HookOwner;
@@ -137,7 +159,7 @@ class ThrottledProducer implements IPushProducer {
   }
 }
 
-/** What a {@link ThrottlingProtocol} counts with. */
+/** What a {@link ThrottlingFactory} counts with. */
 interface Meters {
   readonly reads: Meter | undefined;
   readonly writes: Meter | undefined;
@@ -145,20 +167,20 @@ interface Meters {
 
 /** Made by {@link ThrottlingFactory}. Twisted: `ThrottlingProtocol`. */
 class ThrottlingProtocol extends ProtocolWrapper {
-  readonly #meters: Meters;
+  readonly #owner: ThrottlingFactory;
   #producer: ThrottledProducer | undefined;
   /** The protocol has paused for itself. */
   #paused = false;
   /** The policy has paused it. */
   #held = false;
 
-  constructor(factory: WrappingFactory, protocol: IProtocol, meters: Meters) {
+  constructor(factory: ThrottlingFactory, protocol: IProtocol) {
     super(factory, protocol);
-    this.#meters = meters;
+    this.#owner = factory;
   }
 
   override dataReceived(data: Buffer): void {
-    this.#meters.reads?.count(data.length);
+    this.#owner.registerRead(data.length);
     super.dataReceived(data);
   }
 
@@ -175,7 +197,7 @@ class ThrottlingProtocol extends ProtocolWrapper {
 
   /** What is written to a lost connection goes nowhere, and may not wake a meter that rests. */
   #written(data: Uint8Array | string): void {
-    if (this.factory.protocols.has(this)) this.#meters.writes?.count(Buffer.byteLength(data));
+    if (this.factory.protocols.has(this)) this.#owner.registerWritten(Buffer.byteLength(data));
   }
 
   override pauseProducing(): void {
@@ -190,7 +212,7 @@ class ThrottlingProtocol extends ProtocolWrapper {
 
   override registerProducer(producer: IPushProducer | IPullProducer, streaming: boolean): void {
     const throttled = new ThrottledProducer(producer, streaming, this);
-    throttled.throttle(this.#meters.writes?.full === true);
+    throttled.throttle(this.#owner.writesThrottled);
     super.registerProducer(throttled, streaming);
     this.#producer = throttled;
   }
@@ -232,8 +254,17 @@ export interface ThrottlingOptions {
  * Twisted: `ThrottlingFactory`.
  */
 export class ThrottlingFactory extends WrappingFactory {
-  readonly #maxConnectionCount: number;
+  /** How many bytes a second may arrive; undefined for any number. */
+  readonly readLimit: number | undefined;
+  /** How many bytes a second may be written; undefined for any number. */
+  readonly writeLimit: number | undefined;
+  #maxConnectionCount: number;
   readonly #meters: Meters;
+  readonly #read: Tally;
+  readonly #written: Tally;
+  /** `throttleReads` and `throttleWrites` were called. */
+  #holdsReads = false;
+  #holdsWrites = false;
   readonly #throttled = new Set<ThrottlingProtocol>();
 
   /** @throws RangeError for a limit that cannot be */
@@ -241,10 +272,83 @@ export class ThrottlingFactory extends WrappingFactory {
     super(wrappedFactory);
     const { maxConnectionCount = Infinity, readLimit, writeLimit, clock = reactor } = options;
     this.#maxConnectionCount = checkLimit(maxConnectionCount, 'maxConnectionCount');
+    this.readLimit = readLimit;
+    this.writeLimit = writeLimit;
+    this.#read = new Tally(clock);
+    this.#written = new Tally(clock);
     this.#meters = {
       reads: meterFor(readLimit, 'readLimit', clock, () => this.#readsChanged()),
       writes: meterFor(writeLimit, 'writeLimit', clock, () => this.#writesChanged()),
     };
+  }
+
+  /** How many connections there may be. It may be set: those that are above it stay. */
+  get maxConnectionCount(): number {
+    return this.#maxConnectionCount;
+  }
+
+  set maxConnectionCount(count: number) {
+    this.#maxConnectionCount = checkLimit(count, 'maxConnectionCount');
+  }
+
+  /** How many connections there are. */
+  get connectionCount(): number {
+    return this.protocols.size;
+  }
+
+  /** How many bytes have arrived within this second, which has begun with the first of them. */
+  get readThisSecond(): number {
+    return this.#read.thisSecond;
+  }
+
+  /** How many bytes were written within this second, which has begun with the first of them. */
+  get writtenThisSecond(): number {
+    return this.#written.thisSecond;
+  }
+
+  /** So many bytes have arrived. */
+  registerRead(length: number): void {
+    this.#read.count(length);
+    this.#meters.reads?.count(length);
+  }
+
+  /** So many bytes were written. */
+  registerWritten(length: number): void {
+    this.#written.count(length);
+    this.#meters.writes?.count(length);
+  }
+
+  /** Reads from none of the connections, until `unthrottleReads`. */
+  throttleReads(): void {
+    this.#holdsReads = true;
+    this.#readsChanged();
+  }
+
+  /** Takes `throttleReads` back. Where there was too much, the limit holds all the same. */
+  unthrottleReads(): void {
+    this.#holdsReads = false;
+    this.#readsChanged();
+  }
+
+  /** Pauses the producers of all connections, until `unthrottleWrites`. */
+  throttleWrites(): void {
+    this.#holdsWrites = true;
+    this.#writesChanged();
+  }
+
+  /** Takes `throttleWrites` back. Where there was too much, the limit holds all the same. */
+  unthrottleWrites(): void {
+    this.#holdsWrites = false;
+    this.#writesChanged();
+  }
+
+  get #readsThrottled(): boolean {
+    return this.#holdsReads || this.#meters.reads?.full === true;
+  }
+
+  /** Whether producers wait. */
+  get writesThrottled(): boolean {
+    return this.#holdsWrites || this.#meters.writes?.full === true;
   }
 
   override buildProtocol(address: Address): ProtocolWrapper | null {
@@ -257,7 +361,7 @@ export class ThrottlingFactory extends WrappingFactory {
   }
 
   override wrap(protocol: IProtocol): ProtocolWrapper {
-    return new ThrottlingProtocol(this, protocol, this.#meters);
+    return new ThrottlingProtocol(this, protocol);
   }
 
   override registerProtocol(wrapper: ProtocolWrapper): void {
@@ -268,7 +372,7 @@ export class ThrottlingFactory extends WrappingFactory {
     reads?.count(0);
     writes?.count(0);
     this.#throttled.add(wrapper);
-    wrapper.throttleReads(reads?.full === true);
+    wrapper.throttleReads(this.#readsThrottled);
   }
 
   override unregisterProtocol(wrapper: ProtocolWrapper): void {
@@ -280,13 +384,13 @@ export class ThrottlingFactory extends WrappingFactory {
   }
 
   #readsChanged(): void {
-    const full = this.#meters.reads?.full === true;
-    this.#each((wrapper) => wrapper.throttleReads(full));
+    const throttled = this.#readsThrottled;
+    this.#each((wrapper) => wrapper.throttleReads(throttled));
   }
 
   #writesChanged(): void {
-    const full = this.#meters.writes?.full === true;
-    this.#each((wrapper) => wrapper.throttleWrites(full));
+    const throttled = this.writesThrottled;
+    this.#each((wrapper) => wrapper.throttleWrites(throttled));
   }
 
   /** A producer that throws ends its own connection, and is no concern of the others. */

@@ -166,14 +166,31 @@ export function TimeoutMixin<B extends ProtocolBase>(Base: B): B & TimeoutClass 
   return WithTimeout;
 }
 
-/** Made by {@link TimeoutFactory}. Twisted: `TimeoutProtocol`. */
-class TimeoutProtocol extends TimeoutMixin(ProtocolWrapper<IProtocol>) {
+/**
+ * One connection of a {@link TimeoutFactory}, which has them all in `protocols`. Twisted: `TimeoutProtocol`.
+ *
+ * @example
+ * const clock = new Clock();
+ * const factory = new TimeoutFactory(Factory.forProtocol(Protocol), { timeout: 60, clock });
+ * const transport = new StringTransport();
+ * factory.buildProtocol(transport.getPeer())?.makeConnection(transport);
+ * for (const one of factory.protocols) if (one instanceof TimeoutProtocol) one.cancelTimeout();
+ * clock.advance(60);
+ * transport.disconnecting;   // false
+ */
+export class TimeoutProtocol extends TimeoutMixin(ProtocolWrapper<IProtocol>) {
   readonly #period: Seconds;
 
+  /** @internal made by {@link TimeoutFactory} */
   constructor(factory: WrappingFactory, protocol: IProtocol, period: Seconds, clock: IReactorTime) {
     super(factory, protocol);
     this.#period = period;
     this.clock = clock;
+  }
+
+  /** Switches the timeout off: the connection may be silent as long as it likes. */
+  cancelTimeout(): void {
+    this.setTimeout(null);
   }
 
   override connectionMade(): void {

@@ -5,10 +5,12 @@
 import {
   type Address,
   type Failure,
+  FileLogObserver,
   type IProtocol,
   type IProtocolFactory,
   Logger,
   type LogObserver,
+  textFileLogObserver,
 } from 'plait';
 import { ProtocolWrapper, WrappingFactory } from './wrapping.ts';
 
@@ -19,11 +21,19 @@ const SHOWN = 1024;
 class TrafficLoggingProtocol extends ProtocolWrapper {
   readonly #log: Logger;
   readonly #connection: number;
+  readonly #close: () => void;
 
-  constructor(factory: WrappingFactory, protocol: IProtocol, log: Logger, connection: number) {
+  constructor(
+    factory: WrappingFactory,
+    protocol: IProtocol,
+    log: Logger,
+    connection: number,
+    close: () => void,
+  ) {
     super(factory, protocol);
     this.#log = log;
     this.#connection = connection;
+    this.#close = close;
   }
 
   override connectionMade(): void {
@@ -49,7 +59,11 @@ class TrafficLoggingProtocol extends ProtocolWrapper {
 
   override connectionLost(reason: Failure): void {
     this.#tell('lost: {reason}', { reason: reason.getBriefTraceback() });
-    super.connectionLost(reason);
+    try {
+      super.connectionLost(reason);
+    } finally {
+      this.#close();
+    }
   }
 
   #piece(direction: 'received' | 'sent', piece: Uint8Array | string): void {
@@ -67,6 +81,10 @@ class TrafficLoggingProtocol extends ProtocolWrapper {
   }
 }
 
+function loggerFor(observer: LogObserver): Logger {
+  return new Logger('plait.protocols.policies', observer);
+}
+
 /**
  * Logs each connection that is made, each piece that arrives or is written, and how it ended, at level info. Events
  * about a piece have the fields `connection` (a number, from 1), `direction` (`received` or `sent`), `size`, `data` (a
@@ -79,17 +97,39 @@ class TrafficLoggingProtocol extends ProtocolWrapper {
  * });
  */
 export class TrafficLoggingFactory extends WrappingFactory {
-  readonly #log: Logger;
+  readonly #to: Logger | string;
   #connections = 0;
 
-  /** @param to a Logger, or an observer that is given the events and nothing else */
-  constructor(wrappedFactory: IProtocolFactory, to: Logger | LogObserver) {
+  /**
+   * @param to a Logger, or an observer that is given the events and nothing else; or the name of a file: then each
+   *   connection has a file of its own, with its number at the end, as in `traffic-1`
+   */
+  constructor(wrappedFactory: IProtocolFactory, to: Logger | LogObserver | string) {
     super(wrappedFactory);
-    this.#log = to instanceof Logger ? to : new Logger('plait.protocols.policies', to);
+    this.#to = to instanceof Logger || typeof to === 'string' ? to : loggerFor(to);
   }
 
   override wrap(protocol: IProtocol, address: Address): ProtocolWrapper {
-    return new TrafficLoggingProtocol(this, protocol, this.#log, ++this.#connections);
+    const number = ++this.#connections;
+    if (typeof this.#to !== 'string')
+      return new TrafficLoggingProtocol(this, protocol, this.#to, number, () => {});
+    const observer = this.open(`${this.#to}-${number}`);
+    return new TrafficLoggingProtocol(this, protocol, loggerFor(observer), number, () => {
+      if (observer instanceof FileLogObserver) observer.close();
+    });
+  }
+
+  /**
+   * Opens the file of a connection, where there is to be one for each. Override it for another format: a
+   * `FileLogObserver` is closed when the connection is lost.
+   */
+  open(name: string): LogObserver {
+    return textFileLogObserver(name);
+  }
+
+  /** Numbers connections from 1 again; a file of that number is gone on with. */
+  resetCounter(): void {
+    this.#connections = 0;
   }
 }
 

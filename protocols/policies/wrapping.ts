@@ -172,6 +172,12 @@ export class ProtocolWrapper<P extends IProtocol = IProtocol> implements IProtoc
     this.#connection.stopProducing();
   }
 
+  /** The producer is gone: it counts as unregistered, and the connection is closed. */
+  stopConsuming(): void {
+    this.unregisterProducer();
+    this.loseConnection();
+  }
+
   // A protocol that asks for these has a TCP connection below the policies.
 
   startTLS(contextFactory: ITLSContextFactory, options?: StartTLSOptions): void {

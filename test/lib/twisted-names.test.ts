@@ -1,16 +1,30 @@
 /** Names that programs written for Twisted use: each does what Twisted's does, or what the page on Twisted says. */
-import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import {
   ClientFactory,
+  ConnectionDone,
+  ConnectionRefusedError,
+  connectProtocol,
   CooperatorService,
+  CancelledError,
+  CannotListenError,
   Cooperator,
   DatagramProtocol,
   Deferred,
   deferLater,
   deferToThreadPool,
   Factory,
+  Failure,
   type IListeningPort,
   inlineCallbacks,
   isInIOThread,
@@ -36,10 +50,25 @@ import {
 } from 'plait';
 import { Echo } from 'plait/protocols/echo';
 import {
+  ThrottlingFactory,
+  TimeoutFactory,
+  TimeoutProtocol,
+  TrafficLoggingFactory,
+  WrappingFactory,
+} from 'plait/protocols/policies';
+import {
+  AccumulatingProtocol,
   Clock,
+  connect,
+  connectableEndpoint,
   failureResultOf,
   flushLoggedErrors,
+  loopback,
+  loopbackAsync,
+  loopbackTCP,
+  loopbackUNIX,
   MemoryReactor,
+  StringTransport,
   successResultOf,
   testCertificates,
 } from 'plait/testing';
@@ -302,4 +331,261 @@ t.test('a factory has a name for the log, as its protocols have', async (t) => {
   class Shop extends Factory {}
   t.equal(new Shop().logPrefix(), 'Shop');
   t.equal(new ClientFactory().logPrefix(), 'ClientFactory');
+});
+
+// ── Doubles ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+/** Says what it has to say, and hangs up if it should. */
+class Speaker extends AccumulatingProtocol {
+  readonly #words: string;
+  readonly #hangsUp: boolean;
+  constructor(words: string, hangsUp = false) {
+    super();
+    this.#words = words;
+    this.#hangsUp = hangsUp;
+  }
+  override connectionMade(): void {
+    super.connectionMade();
+    this.transport.write(this.#words);
+    if (this.#hangsUp) this.transport.loseConnection();
+  }
+}
+
+t.test('connect joins two protocols that are there already', async (t) => {
+  const [server, client] = [new Speaker('welcome'), new Speaker('hello')];
+  const clock = new Clock();
+  const pump = connect(server, client, { clock });
+  t.equal(client.data.toString(), 'welcome');
+  t.equal(server.data.toString(), 'hello');
+  client.transport.loseConnection();
+  pump.flush();
+  t.equal(server.transport.connected, false);
+  const quiet = connect(new Speaker('welcome'), new Speaker('hello'), { greet: false });
+  t.equal(quiet.serverIO.getOutBuffer().toString(), 'welcome');
+});
+
+t.test('an endpoint that can be connected to, when the test says so', async (t) => {
+  const [endpoint, completer] = connectableEndpoint();
+  const connected = connectProtocol(endpoint, new Protocol());
+  t.notOk(connected.called);
+  completer.succeedOnce();
+  t.equal(successResultOf(connected).transport.connected, true);
+  const refused = connectProtocol(endpoint, new Protocol());
+  completer.failOnce();
+  failureResultOf(refused, ConnectionRefusedError);
+});
+
+t.test('loopbackTCP and loopbackUNIX let two protocols talk over a real socket', async (t) => {
+  t.equal(loopbackAsync, loopback);
+  const reactor = new Reactor();
+  for (const over of [loopbackTCP, loopbackUNIX]) {
+    const temporary = () =>
+      readdirSync(tmpdir()).filter((name) => name.startsWith('plait-loopback-'));
+    const before = temporary().length;
+    const words = 'x'.repeat(100_000);
+    // Whichever side hangs up, what was said before arrives.
+    for (const serverEnds of [true, false]) {
+      const server = new Speaker(serverEnds ? words : '', serverEnds);
+      const client = new Speaker(serverEnds ? '' : words, !serverEnds);
+      await over(server, client, { reactor });
+      t.equal((serverEnds ? client : server).data.length, words.length);
+      t.notOk(server.transport.connected || client.transport.connected);
+    }
+    // Cancelled while it goes on, and before it has begun.
+    const made = new Deferred<void>();
+    class Silent extends Protocol {
+      override connectionMade(): void {
+        made.callback();
+      }
+    }
+    const talking = over(new Silent(), new Protocol(), { reactor });
+    await made;
+    talking.cancel();
+    await t.rejects(talking.asPromise(), CancelledError);
+    const early = over(new Protocol(), new Protocol(), { reactor });
+    early.cancel();
+    await t.rejects(early.asPromise(), CancelledError);
+    t.equal(temporary().length, before);
+  }
+  const taken = reactor.listenTCP(0, Factory.forProtocol(Protocol), { interface: '127.0.0.1' });
+  const { port } = (await taken.ready).getHost() as never as { port: number };
+  await t.rejects(
+    loopbackTCP(new Protocol(), new Protocol(), { reactor, port }).asPromise(),
+    CannotListenError,
+  );
+  await taken.stopListening();
+});
+
+// ── Policies ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+const address = new StringTransport().getPeer();
+
+t.test('the timeout of one connection can be cancelled', async (t) => {
+  const clock = new Clock();
+  const factory = new TimeoutFactory(Factory.forProtocol(Protocol), { timeout: 60, clock });
+  const [one, two] = [new StringTransport(), new StringTransport()];
+  const wrapper = factory.buildProtocol(address);
+  wrapper?.makeConnection(one);
+  factory.buildProtocol(address)?.makeConnection(two);
+  if (!(wrapper instanceof TimeoutProtocol)) throw new TypeError('another wrapper');
+  wrapper.cancelTimeout();
+  wrapper.cancelTimeout();
+  clock.advance(61);
+  t.same([one.disconnecting, two.disconnecting], [false, true]);
+  t.equal(wrapper.timeOut, null);
+});
+
+t.test(
+  'a consumer that is told to stop consuming lets go of its producer, and closes',
+  async (t) => {
+    const factory = new WrappingFactory(Factory.forProtocol(Protocol));
+    const transport = new StringTransport();
+    const wrapper = factory.buildProtocol(address);
+    wrapper?.makeConnection(transport);
+    const producer = { pauseProducing() {}, resumeProducing() {}, stopProducing() {} };
+    wrapper?.registerProducer(producer, true);
+    t.ok(transport.producer);
+    wrapper?.stopConsuming();
+    t.notOk(transport.producer);
+    t.equal(transport.disconnecting, true);
+    const other = new StringTransport();
+    other.registerProducer(producer, true);
+    other.stopConsuming();
+    t.notOk(other.producer);
+    t.equal(other.disconnecting, true);
+  },
+);
+
+t.test('a throttling factory says what has passed within this second', async (t) => {
+  const clock = new Clock();
+  const factory = new ThrottlingFactory(Factory.forProtocol(Protocol), {
+    clock,
+    readLimit: 100,
+    maxConnectionCount: 2,
+  });
+  t.match(factory, { readLimit: 100, writeLimit: undefined, maxConnectionCount: 2 });
+  const transports = [new StringTransport(), new StringTransport()] as const;
+  const [one, two] = transports.map((transport) => {
+    const wrapper = factory.buildProtocol(address);
+    wrapper?.makeConnection(transport);
+    return wrapper;
+  });
+  t.equal(factory.connectionCount, 2);
+  t.equal(factory.buildProtocol(address), null);
+  factory.maxConnectionCount = 3;
+  t.ok(factory.buildProtocol(address));
+  t.throws(() => (factory.maxConnectionCount = -1), RangeError);
+  t.same([factory.readThisSecond, factory.writtenThisSecond], [0, 0]);
+  one?.dataReceived(Buffer.alloc(30));
+  clock.advance(0.5);
+  two?.dataReceived(Buffer.alloc(20));
+  one?.write('four');
+  one?.writeSequence(['five!', 'x']);
+  t.same([factory.readThisSecond, factory.writtenThisSecond], [50, 10]);
+  clock.advance(0.5);
+  t.same([factory.readThisSecond, factory.writtenThisSecond], [0, 10]);
+  clock.advance(0.5);
+  t.same([factory.readThisSecond, factory.writtenThisSecond], [0, 0]);
+  // Whoever counts bytes of his own counts towards the limit.
+  factory.registerRead(1000);
+  t.same(
+    transports.map(({ producerState }) => producerState),
+    ['paused', 'paused'],
+  );
+  clock.advance(20);
+  t.same(
+    transports.map(({ producerState }) => producerState),
+    ['producing', 'producing'],
+  );
+});
+
+t.test(
+  'a throttling factory can be told to hold all connections, and to let them go',
+  async (t) => {
+    const clock = new Clock();
+    const factory = new ThrottlingFactory(Factory.forProtocol(Protocol), { clock, readLimit: 10 });
+    const states: string[] = [];
+    const producer = {
+      pauseProducing: () => states.push('pause'),
+      resumeProducing: () => states.push('resume'),
+      stopProducing() {},
+    };
+    const made = () => {
+      const transport = new StringTransport();
+      const wrapper = factory.buildProtocol(address);
+      wrapper?.makeConnection(transport);
+      return { transport, wrapper };
+    };
+    const { transport, wrapper } = made();
+    wrapper?.registerProducer(producer, true);
+    factory.throttleReads();
+    factory.throttleReads();
+    t.equal(transport.producerState, 'paused');
+    t.equal(made().transport.producerState, 'paused', 'who comes later is held as well');
+    factory.throttleWrites();
+    t.equal(factory.writesThrottled, true);
+    t.same(states, ['pause']);
+    factory.unthrottleWrites();
+    t.same(states, ['pause', 'resume']);
+    // The limit holds all the same.
+    factory.registerRead(100);
+    factory.unthrottleReads();
+    t.equal(transport.producerState, 'paused');
+    clock.advance(11);
+    t.equal(transport.producerState, 'producing');
+  },
+);
+
+t.test('traffic is logged to a file for each connection, numbered from 1', async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'plait-traffic-'));
+  t.teardown(() => rmSync(folder, { recursive: true }));
+  const opened: string[] = [];
+  class Traffic extends TrafficLoggingFactory {
+    override open(name: string) {
+      opened.push(name);
+      return super.open(name);
+    }
+  }
+  const factory = new Traffic(Factory.forProtocol(Protocol), join(folder, 'traffic'));
+  const talk = (text: string) => {
+    const wrapper = factory.buildProtocol(address);
+    const transport = new StringTransport();
+    wrapper?.makeConnection(transport);
+    wrapper?.dataReceived(Buffer.from(text));
+    wrapper?.connectionLost(new Failure(new ConnectionDone()));
+  };
+  talk('first');
+  talk('second');
+  factory.resetCounter();
+  talk('third');
+  t.same(
+    opened,
+    ['traffic-1', 'traffic-2', 'traffic-1'].map((name) => join(folder, name)),
+  );
+  const text = (name: string) => {
+    try {
+      return readFileSync(join(folder, name), 'utf8');
+    } catch {
+      return '';
+    }
+  };
+  const written = () =>
+    text('traffic-1').split('lost:').length === 3 && text('traffic-2').includes('lost:');
+  for (let turn = 0; turn < 100_000 && !written(); turn++)
+    await new Promise((resolve) => setImmediate(resolve));
+  t.match(text('traffic-1'), /connection 1 received 5 bytes: "first"/);
+  t.match(text('traffic-1'), /connection 1 received 5 bytes: "third"/);
+  t.match(text('traffic-2'), /connection 2 received 6 bytes: "second"/);
+
+  // An observer of one's own needs no closing.
+  const events: unknown[] = [];
+  class Own extends TrafficLoggingFactory {
+    override open() {
+      return (event: unknown) => void events.push(event);
+    }
+  }
+  const own = new Own(Factory.forProtocol(Protocol), 'x').buildProtocol(address);
+  own?.makeConnection(new StringTransport());
+  own?.connectionLost(new Failure(new ConnectionDone()));
+  t.equal(events.length, 2);
 });
