@@ -1,7 +1,7 @@
 /**
  * Where coroutines waited for what failed. The stack of an error ends where it was thrown into the first coroutine;
  * the places where the others waited for one another are noted here, one line each, and put behind the stack when
- * somebody looks at it. Noting costs a microsecond, and nothing at all where nothing fails. The frames of plait's own
+ * it is looked at. Noting costs a microsecond, and nothing at all where nothing fails. The frames of plait's own
  * that lie between are then taken out of the stack; with debugging on (`PLAIT_DEBUG=1`) it stays whole.
  */
 

@@ -87,7 +87,7 @@ export function asciiUpperCase(text: string): string {
 
 /**
  * A queue of bytes: chunks are fed at one end, pieces are taken from the other. A piece is a view where it is at least
- * half of the memory that it lies in, and else a copy, so that who keeps it keeps no more than twice its bytes. Feeding
+ * half of the memory that it lies in, and else a copy, so that no more than twice its bytes is kept with it. Feeding
  * copies only while an unfinished piece is waiting. Both take amortised linear time.
  *
  * @example

@@ -95,7 +95,7 @@ export const MAY_NOT_RUN = CALLED | RUNNING | PAUSED | WAITING; // unless of the
 export interface Rare {
   /** How often it is paused. */
   pauses?: number;
-  /** The failure that somebody awaited, who answers for it from then on. */
+  /** The failure that was awaited: from then on it is the waiter's to handle. */
   observed?: Failure;
   unhandled?: Unhandled;
   /** The Deferred that will hand its result over, by `chainDeferred`. */
@@ -119,8 +119,8 @@ let keepsContext = false;
 
 /**
  * Makes callbacks run in the AsyncLocalStorage context in which they were added, from now on; else they run in that of
- * whoever fires the Deferred. Coroutines and delayed calls keep theirs in any case. It makes a callback about three
- * times as dear, so it is off by default.
+ * the caller that fires the Deferred. Coroutines and delayed calls keep theirs in any case. A callback then costs about
+ * three times as much, so it is off by default.
  */
 export function setKeepContext(on: boolean): void {
   keepsContext = on;

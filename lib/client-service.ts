@@ -264,7 +264,7 @@ const STATES: Readonly<
   },
 };
 
-/** Somebody who waits for a connection. */
+/** A `whenConnected` that waits. */
 interface Waiter<P> {
   readonly deferred: Deferred<P>;
   /** How many more attempts may fail before it is told. */
@@ -278,8 +278,8 @@ export interface ClientServiceOptions<P extends IProtocol = IProtocol> {
   /** Default: the process's reactor. */
   readonly clock?: IReactorTime;
   /**
-   * Makes a new connection fit for use: logs in, say. What it returns is waited for before anybody gets the
-   * connection; if it fails, the connection is aborted and the attempt has failed.
+   * Makes a new connection fit for use: logs in, say. What it returns is waited for before `whenConnected`
+   * fires; if it fails, the connection is aborted and the attempt has failed.
    */
   readonly prepareConnection?: (protocol: P) => unknown;
   /**

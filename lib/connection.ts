@@ -23,7 +23,7 @@ import { fireEach } from './waiters.ts';
 
 const log = new Logger('plait.connection');
 
-/** The transport is paused while so many bytes wait and nobody reads. */
+/** The transport is paused while so many bytes wait and no read does. */
 const HIGH_WATER_MARK = 64 * 1024;
 
 /** How many bytes a line may have unless it is said. */
@@ -164,7 +164,7 @@ export class Connection implements AsyncIterable<Buffer>, AsyncDisposable {
     const read = this.#read;
     if (read === undefined) return;
     if (read.deferred.called) {
-      // By somebody else: it is not to take anything.
+      // By the caller itself: it is not to take anything.
       this.#read = undefined;
       this.#flow();
       return;

@@ -122,7 +122,7 @@ function resourcesKeep(): boolean {
 
 const RESOURCES_KEEP = resourcesKeep();
 
-/** A generator being run, in the AsyncLocalStorage context of whoever called it. */
+/** A generator being run, in the AsyncLocalStorage context of its caller. */
 class Run extends AsyncResource implements Waiter, Relay {
   readonly deferred: Deferred<unknown>;
   readonly #generator: Coroutine<unknown>;
@@ -237,8 +237,8 @@ class Run extends AsyncResource implements Waiter, Relay {
       Deferred.settle(this.deferred, result, frame);
       return this.deferred;
     } catch (error) {
-      // Whoever resumes is not to blame.
-      log.failure("somebody else has fired a coroutine's Deferred", new Failure(error));
+      // What resumes it is not to blame.
+      log.failure("a coroutine's Deferred was fired from outside", new Failure(error));
       return undefined;
     }
   }

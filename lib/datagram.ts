@@ -1,6 +1,6 @@
 /**
  * What users subclass to speak in datagrams: protocols that are told of each one that arrives, and send others by
- * their transport. There is no factory and no connection: one protocol serves everybody who writes to its port.
+ * their transport. There is no factory and no connection: one protocol serves all peers that write to its port.
  * Streams are in `protocol`. Twisted: `DatagramProtocol` and its kin in `twisted.internet.protocol`.
  */
 import type { Failure } from './failure.ts';
@@ -33,7 +33,7 @@ export class AbstractDatagramProtocol {
    * A datagram has arrived, whole, unless it was longer than the port's `maxPacketSize`. Its bytes are the protocol's
    * to keep. It may be empty. What this throws is logged, and the port lives on.
    *
-   * @param from who sent it, so he says: nothing keeps a sender from giving the address of another
+   * @param from the sender by its own account: nothing keeps it from giving the address of another
    */
   datagramReceived(data: Buffer, from: DatagramSource): HookResult {}
 
@@ -97,7 +97,7 @@ export class DatagramProtocol extends AbstractDatagramProtocol implements IDatag
     this.doStart();
   }
 
-  /** The port is connected, and the other side has said that nobody listens there. */
+  /** The port is connected, and the other side has said that nothing listens there. */
   connectionRefused(): HookResult {}
 
   /** What stands for this protocol in the log. */

@@ -7,8 +7,8 @@
  * from a Promise.
  *
  * Rules for editors: the loop that runs the chain never recurses, however long the chain or deep the nesting (a
- * Deferred that gets its result from another is run by the same loop); a result that somebody waits for with `await`
- * or `yield*` is observed, never taken; and a failure that nobody has handled is reported exactly once.
+ * Deferred that gets its result from another is run by the same loop); a result that is waited for with `await` or
+ * `yield*` is observed, never taken; and an unhandled failure is reported exactly once.
  */
 import { inspect } from 'node:util';
 import { showAwaits } from './awaited.ts';
@@ -105,7 +105,7 @@ export class Deferred<T> implements PromiseLike<T> {
    * Deferred, that fails with CancelledError. Waiting for another Deferred: that one is cancelled. Fired: nothing.
    * What a canceller throws is thrown from here, and the Deferred stays unfired.
    *
-   * Without a canceller, one late `callback` or `errback` is ignored, since nobody told its sender to stop.
+   * Without a canceller, one late `callback` or `errback` is ignored, since its sender was not told to stop.
    */
   cancel(): void {
     Deferred.cancel(this, false);
@@ -373,7 +373,7 @@ export class Deferred<T> implements PromiseLike<T> {
     return (this.#flags & (CALLED | PAUSED | WAITING)) === CALLED;
   }
 
-  /** The chain has been run as far as it goes: a failure at its end is nobody's, unless it was observed. */
+  /** The chain has been run as far as it goes: a failure at its end is unhandled, unless it was observed. */
   private rest(): void {
     const result = this.#result;
     const rare = this.#rare;

@@ -60,7 +60,7 @@ export function serverCredentials(args: EndpointArguments): CertificateOptions {
 }
 
 /**
- * What a client needs to talk to `host`, and to nobody else: `certificate` and `privateKey` say who it is, and `trust`
+ * What a client needs to talk to `host`, and to no other: `certificate` and `privateKey` say who it is, and `trust`
  * (a folder of PEM files, or one file) whom it trusts, if not those that the system does.
  *
  * @param names what the arguments are called

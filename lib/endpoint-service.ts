@@ -151,7 +151,7 @@ export class StreamServerEndpointService extends Service {
       log.failure('a service could not listen', failure, 'error');
       if (!(value instanceof CannotListenError)) return;
     }
-    // In the next turn, so that who waits for it may still come.
+    // Not at once, so that the caller may still ask for it in this turn.
     queueMicrotask(() => {
       if (this.#failure === failure && !this.#looked) throw value;
     });

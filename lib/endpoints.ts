@@ -63,7 +63,7 @@ class Announcer extends StandIn {
 /** Turns what a connector tells its factory into one Deferred. */
 class ConnectOnce<P extends IProtocol> implements IClientFactory {
   readonly #factory: IProtocolFactory<P>;
-  /** Set before anybody else has `connected`. */
+  /** Set before a caller has `connected`. */
   #connector!: IConnector;
   readonly connected: Deferred<P>;
 

@@ -27,7 +27,7 @@
  * ├─ ThreadDied, ThreadPoolStopped, NotCloneableError, WrongThreadError
  * ├─ LimitExceeded                                     a peer sent more than it may
  * ├─ IncompleteReadError                               a connection ended in the middle of what was read
- * ├─ ConsumerStopped                                   there is nobody to write to any more
+ * ├─ ConsumerStopped                                   the consumer has stopped its producer
  * ├─ AlreadyCalled, AlreadyCancelled                   a delayed call that is over
  * ├─ AlreadyCalledError, CancelledError, FirstError, NotACoroutineError, QueueOverflow, QueueUnderflow, QueueShutDown,
  * │  BrokenBarrierError, AlreadyTryingToLockError
@@ -158,7 +158,7 @@ export class ConnectError extends PlaitError {
     super(message, details);
     const { cause } = details;
     const errors = details.errors ?? (cause instanceof ConnectError ? cause.errors : []);
-    // Where there are none, nobody wants to see that in a log.
+    // Where there are none, a log need not show it.
     Object.defineProperty(this, 'errors', { value: errors, enumerable: errors.length > 0 });
   }
 }
@@ -172,7 +172,7 @@ export class UnknownHostError extends ConnectError {}
 /** There is no route to the host. */
 export class NoRouteError extends ConnectError {}
 
-/** The host answered that nobody listens there. */
+/** The host answered that nothing listens there. */
 export class ConnectionRefusedError extends ConnectError {}
 
 /** The operating system gave up waiting for the host. */
@@ -251,7 +251,7 @@ export class ConnectionAborted extends ConnectionLost {
 /** More descriptors arrived than were asked for. */
 export class FileDescriptorOverrun extends ConnectionLost {}
 
-/** The descriptor under a connection was closed by somebody else. */
+/** The descriptor under a connection was closed by other code. */
 export class ConnectionFdescWentAway extends ConnectionLost {}
 
 /** A process has ended by a signal or with a code other than zero. */
@@ -346,7 +346,7 @@ export class NotSupportedError extends PlaitError {}
 /** The process has ended and can be sent nothing. */
 export class ProcessExitedAlready extends PlaitError {}
 
-/** A thread has ended in the middle of its work: the code called `process.exit`, ran out of memory, or threw for nobody. */
+/** A thread has ended in the middle of its work: by `process.exit`, for want of memory, or of an uncaught error. */
 export class ThreadDied extends PlaitError {}
 
 /** The pool takes no more work: it was stopped. */
@@ -399,7 +399,7 @@ export class IncompleteReadError extends PlaitError {
   }
 }
 
-/** There is nobody to write to any more: the consumer has told its producer to stop. */
+/** Nothing more can be written: the consumer has told its producer to stop. */
 export class ConsumerStopped extends PlaitError {}
 
 // ── Timers, Deferreds, tasks ───────────────────────────────────────────────────────────────────────────────────────
@@ -483,7 +483,7 @@ export class AlreadyTryingToLockError extends PlaitError {}
 /** A queue takes nothing more, and has nothing more to give. */
 export class QueueShutDown extends PlaitError {}
 
-/** A barrier was broken, or reset, while somebody waited at it. */
+/** A barrier was broken, or reset, while it was waited at. */
 export class BrokenBarrierError extends PlaitError {}
 
 /** The Cooperator cannot take the task. */

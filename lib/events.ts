@@ -26,14 +26,14 @@ export class DeferredEvent {
     return this.#isSet;
   }
 
-  /** Fires everybody who waits; whoever comes later need not wait. */
+  /** Fires all that wait; from then on `wait` fires at once. */
   set(): void {
     if (this.#isSet) return;
     this.#isSet = true;
     this.#waiters.fireAll(undefined);
   }
 
-  /** Whoever comes from now on has to wait. */
+  /** From now on `wait` waits again. */
   clear(): void {
     this.#isSet = false;
   }
@@ -90,7 +90,7 @@ export class DeferredCondition {
    */
   wait(): Deferred<void> {
     if (!this.#lock.locked)
-      throw new RangeError('cannot wait for a condition whose lock nobody holds');
+      throw new RangeError('cannot wait for a condition whose lock is not held');
     const notified = this.#waiters.wait(undefined);
     this.#lock.release();
     return waitAndLock(notified, this.#lock);
@@ -113,7 +113,7 @@ export class DeferredCondition {
     if (count !== Infinity && (!Number.isInteger(count) || count < 0))
       throw new RangeError(`cannot notify ${count} of those who wait: it is no whole number`);
     if (!this.#lock.locked)
-      throw new RangeError('cannot notify a condition whose lock nobody holds');
+      throw new RangeError('cannot notify a condition whose lock is not held');
     this.#waiters.fireFirst(count, () => undefined);
   }
 
@@ -266,7 +266,7 @@ export class AsyncResult<T> {
   }
 
   /**
-   * Everybody who waits, and who comes, gets this failure. If nobody ever asks, it goes unreported.
+   * Each `get`, those before and those to come, fails with it. Without any, it goes unreported.
    *
    * @throws AlreadyCalledError if there is a result already
    */
@@ -292,7 +292,7 @@ export class AsyncResult<T> {
 
 /**
  * A Deferred with the result of `deferred`, which keeps it. Cancelling it leaves `deferred` alone: that goes on, and
- * somebody else should look at what comes of it. asyncio: `shield`.
+ * what comes of it is still to be looked at. asyncio: `shield`.
  *
  * @example
  * const work = new Deferred<string>();

@@ -10,7 +10,7 @@ import { fail, succeed } from './maybe.ts';
 import { reactor } from './reactor.ts';
 import { checkDelay } from './time.ts';
 
-/** How often a lock that somebody else has is tried again. */
+/** How often a lock that another process has is tried again. */
 const INTERVAL: Seconds = 1;
 
 /**

@@ -4,11 +4,11 @@
  *
  * A promise does not tell what it waits for. So a function that may be an `async` one is run in a frame, which goes with
  * its AsyncLocalStorage context over every `await`; and `then` of a Deferred notes in the frame of its caller that it is
- * awaited. Once an AsyncLocalStorage is in use, Node 20 and 22 make every `await` of the process dearer. So it is not
+ * awaited. Once an AsyncLocalStorage is in use, Node 20 and 22 make every `await` of the process slower. So it is not
  * used until an `async` function is handed over, or one that was called by another function awaits a Deferred: that
  * happens while the call is on the stack, where a variable will do.
  *
- * A rule for editors: whoever calls a function and waits for what it returns opens a frame by `open`, closes it in a
+ * A rule for editors: code that calls a function and waits for what it returns opens a frame by `open`, closes it in a
  * `finally` by `close`, and follows a promise with it, or ends it. What is not waited for, or is set going for others, as
  * ports and delayed calls are, runs `outside`: what that awaits is not cancelled with the function that asked for it.
  */

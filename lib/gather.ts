@@ -153,7 +153,7 @@ export function gatherResults<const D extends readonly Deferred<unknown>[]>(
  * The first of `deferreds` to succeed, as `[index, value]`; the others are cancelled. If all fail, fails with
  * FailureGroup. Cancelling cancels each of them.
  *
- * @throws RangeError if there are none: nobody could win (Twisted's never fires)
+ * @throws RangeError if there are none: none could win (Twisted's never fires)
  */
 export function race<T>(deferreds: readonly Deferred<T>[]): Deferred<[index: number, value: T]> {
   if (deferreds.length === 0) throw new RangeError('a race needs at least one Deferred');

@@ -3,8 +3,8 @@
  * `dataReceived`, a delayed call, a signal's handler. It may be an `async` function or a generator function all the
  * same: a generator is run as a coroutine, and what a hook fails with later counts as thrown by it.
  *
- * A rule for editors: whoever calls a hook hands what it returns to `watchHook`, there and then. It is not passed on to
- * a caller further out, for that may be a user's override which calls `super` and drops it.
+ * A rule for editors: code that calls a hook hands what it returns to `watchHook`, there and then. It is not passed on
+ * to a caller further out, for that may be a user's override which calls `super` and drops it.
  */
 import { isObject, isThenable } from './chain.ts';
 import { isCoroutine } from './coroutine.ts';
@@ -49,7 +49,7 @@ function watch(outcome: unknown, hook: string, owner: HookOwner | undefined): vo
   });
 }
 
-/** Tells `owner` what a hook has failed with: for an owner that stands in for another one, which is to be told. */
+/** Tells `owner` what a hook has failed with: for an owner that stands in for another one. */
 export function hookFailed(owner: HookOwner | undefined, hook: string, failure: Failure): void {
   if (typeof owner?.hookFailed === 'function') {
     owner.hookFailed(hook, failure);
@@ -60,8 +60,8 @@ export function hookFailed(owner: HookOwner | undefined, hook: string, failure: 
 }
 
 /**
- * `value`, which a function has returned that cannot be waited for: TypeError if it is a promise, whose rejection nobody
- * would hear of, or a generator.
+ * `value`, which a function has returned that cannot be waited for: TypeError if it is a promise, whose rejection would
+ * go unheard, or a generator.
  *
  * @param what the function, for the error
  */
@@ -71,7 +71,7 @@ export function neededNow<T>(value: T, what: string): T {
   return value;
 }
 
-/** True for a promise, whose failure is then nobody else's to hear of, and for a generator. */
+/** True for a generator, and for a promise, whose rejection then counts as handled. */
 export function isPending(value: object): boolean {
   if (isThenable(value)) {
     value.then(undefined, () => {});

@@ -365,7 +365,7 @@ class Race<P extends IProtocol> {
         this.#winner = attempt;
         this.#stop();
         const protocol = buildFrom(this.#factory, address);
-        // Who cancels while the protocol is built gets none.
+        // Cancelled while the protocol was built: there is none.
         return this.#result.called ? null : protocol;
       },
       doStart() {},

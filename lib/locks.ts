@@ -25,7 +25,8 @@ export class DeferredSemaphore implements Disposable {
   }
 
   /**
-   * How many may go on at once. Setting it changes nothing for those who go on already.
+   * How many may go on at once. Setting it changes nothing at once; as in Twisted, `release` then fails beyond the new
+   * limit, also for those that go on already.
    *
    * @throws RangeError if it is set to anything but a whole number from 1
    */
@@ -70,7 +71,7 @@ export class DeferredSemaphore implements Disposable {
   /**
    * Lets the next one go on: before it returns, as in Twisted, unless this happens inside of very many other wakings.
    *
-   * @throws RangeError if nobody has acquired it
+   * @throws RangeError if it is not acquired
    */
   release(): void {
     if (this.#free >= this.#limit) throw new RangeError('cannot release what nobody has acquired');
@@ -120,7 +121,7 @@ export class DeferredLock extends DeferredSemaphore {
     super(1);
   }
 
-  /** True while somebody has it. */
+  /** True while it is acquired. */
   get locked(): boolean {
     return this.tokens === 0;
   }

@@ -85,8 +85,8 @@ export function consoleObserver(
 }
 
 /**
- * An observer that publishes each event to a channel of `node:diagnostics_channel`. While nobody has subscribed, it costs
- * next to nothing.
+ * An observer that publishes each event to a channel of `node:diagnostics_channel`. Without a subscriber, it costs next
+ * to nothing.
  */
 export function diagnosticsChannelObserver(name = 'plait.log'): (event: LogEvent) => void {
   const events = process.getBuiltinModule('node:diagnostics_channel').channel(name);

@@ -41,7 +41,7 @@ const SOON_MS = 20;
 /** How long those who wait for what is written to a full FIFO wait at most. */
 const FULL_PATIENCE_MS = 5000;
 
-/** To append, and without waiting: for a FIFO that nobody has opened to read, it would be for ever. */
+/** To append, and without waiting: for a FIFO without a reader, it would be for ever. */
 const APPEND =
   constants.O_WRONLY |
   constants.O_APPEND |

@@ -36,7 +36,7 @@ export interface ILogObserver {
  */
 export type LogObserver = ((event: LogEvent) => void) | ILogObserver;
 
-/** @internal Gives an event to an observer, which must not disturb whoever logs. */
+/** @internal Gives an event to an observer, which must not disturb the code that logs. */
 export function tell(observer: LogObserver, event: LogEvent): void {
   try {
     // An async function is an observer for TypeScript, so something may be returned.

@@ -38,7 +38,7 @@ export class BasicProducerConsumerProxy implements IConsumer, IPushProducer {
   readonly iAmStreaming: boolean;
   /** Where it writes to; undefined once that has told it to stop. */
   protected consumer: IConsumer | undefined;
-  /** Who writes to it, if anybody is registered. */
+  /** The producer that is registered, if there is one. */
   protected producer: Producer | undefined;
   protected producerIsStreaming = false;
   protected paused = false;

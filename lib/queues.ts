@@ -218,7 +218,7 @@ export class DeferredQueue<T> implements AsyncIterable<T> {
   }
 
   /**
-   * Hands `thing` to whoever waits longest, or keeps it.
+   * Hands `thing` to the `get` that waits longest, or keeps it.
    *
    * @throws QueueOverflow if the queue is full; QueueShutDown after `shutdown`; TypeError for a Deferred; what the
    *   function of a PriorityQueue throws

@@ -54,14 +54,14 @@ const log = new Logger('plait.reactor');
 
 const logging = loggedBy(log);
 
-/** What can be observed on `reactor.events`. Nothing in plait depends on anybody listening. */
+/** What can be observed on `reactor.events`. Nothing in plait depends on a listener. */
 export interface ReactorEvents {
   startup: () => HookResult;
   shutdown: () => HookResult;
   listening: (port: IListeningPort) => HookResult;
   connected: (transport: ITransport) => HookResult;
   disconnected: (transport: ITransport) => HookResult;
-  /** While the reactor runs: a failure in a Deferred that nobody has handled, when it is reported. */
+  /** While the reactor runs: an unhandled failure in a Deferred, when it is reported. */
   unhandledFailure: (unhandled: UnhandledFailure) => HookResult;
   /** In debug mode: a function that the reactor called has taken long. */
   slowCallback: (slow: SlowCallback) => HookResult;
@@ -74,7 +74,7 @@ const THREAD_GRACE: Seconds = 30;
 /** Seconds that it may take to end threads that were told to. */
 const THREADS_END: Seconds = 5;
 
-/** The signals that stop a running reactor. Only Windows has the last; elsewhere nobody sends it. */
+/** The signals that stop a running reactor. Only Windows has the last; elsewhere it is never sent. */
 const STOP_SIGNALS = ['SIGINT', 'SIGTERM', 'SIGBREAK'];
 
 /** What a reactor is doing. */
@@ -82,7 +82,7 @@ type State = 'stopped' | 'starting' | 'running' | 'stopping';
 
 /** A reactor without its connections. */
 export class ReactorBase implements IReactorCore, IReactorTime, IReactorThreads, IReactorSignals {
-  /** Happenings, for whoever likes to know. */
+  /** What happens, for programs that want to observe it. */
   readonly events: EventEmitter<ReactorEvents> = new ObservedEvents<ReactorEvents>(
     'a listener of reactor.events',
     log,
@@ -117,7 +117,7 @@ export class ReactorBase implements IReactorCore, IReactorTime, IReactorThreads,
   #handlesSignals = false;
   /** Undoes what `run` did to the process. */
   #release: (() => void)[] = [];
-  /** What transports may ask of the reactor, and nobody else. */
+  /** What only transports may ask of the reactor. */
   protected readonly home: Home &
     IReactorTime & { cut?: Failure | undefined; slow?: SlowCallbacks | undefined } = {
     clock: this,

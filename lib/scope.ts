@@ -49,7 +49,7 @@ class Child implements Relay, Waiter {
     this.#work = work;
   }
 
-  /** A sweep comes to it once, by whatever way; whoever holds it may cancel it as often as they like. */
+  /** A sweep comes to it once, by whatever way; its holder may cancel it as often as it likes. */
   awaited(): Deferred<unknown> | undefined {
     if (this.#cancelled && sweeping > 0) return undefined;
     this.#cancelled = true;
@@ -216,7 +216,7 @@ export class Scope {
     }
   }
 
-  /** Hears of the end of the body or of a child before anybody else does. */
+  /** Hears of the end of the body or of a child before all others. */
   #watch(deferred: Deferred<unknown>, ended: (result: unknown) => void): void {
     Deferred.wait(deferred, {
       resume: (result) => {

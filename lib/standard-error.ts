@@ -1,6 +1,6 @@
 /**
  * Writing to standard error so that the program goes on whatever becomes of it: a reader that has gone, a full disk, a
- * pipe that nobody reads. What cannot be written is dropped, and counted.
+ * pipe that is not read. What cannot be written is dropped, and counted.
  *
  * Node writes to a pipe without waiting, but keeps all that does not fit, and keeps the process alive until it has been
  * read. So pipes are written to here, as far as they take it; files and terminals are written to by Node, at once.

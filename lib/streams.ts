@@ -1,7 +1,7 @@
 /**
  * A connection as a Duplex of Node's, for whatever takes streams: `pipeline`, parsers, compressors. Back-pressure holds
- * both ways: while nobody reads, the transport is paused; while the transport has too much to send, writing waits. The
- * way back, a protocol over any Duplex, is `reactor.adoptDuplex`. Twisted has no counterpart.
+ * both ways: while the stream is not read, the transport is paused; while the transport has too much to send, writing
+ * waits. The way back, a protocol over any Duplex, is `reactor.adoptDuplex`. Twisted has no counterpart.
  */
 import { Duplex } from 'node:stream';
 import type { Address } from './address.ts';
@@ -51,7 +51,7 @@ type Done = (error?: Error | null) => void;
  * - If the connection is lost, the stream is destroyed with ConnectionLost, and what was not read is dropped.
  * - `close` is emitted once the connection is gone.
  *
- * An error for which nobody listens is logged; it does not end the process, as it would with Node's sockets.
+ * An error without a listener is logged; it does not end the process, as it would with Node's sockets.
  */
 export class TransportDuplex extends Duplex {
   /** The connection below: for its addresses, say. Whoever reads or writes there disturbs the stream. */
@@ -78,7 +78,12 @@ export class TransportDuplex extends Duplex {
     this.on('error', (error) => {
       if (this.listenerCount('error') > 1) return;
       if (error instanceof ConnectionClosed) log.info('{error}', { error });
-      else log.failure('a stream has failed, and nobody listens', new Failure(error), 'error');
+      else
+        log.failure(
+          'a stream without a listener for errors has failed',
+          new Failure(error),
+          'error',
+        );
     });
   }
 

@@ -1,6 +1,6 @@
 /**
  * Calls to be made later: the queue that the reactor and the test's `Clock` share, so that order, cancelling and
- * resetting are the same in life and in tests. It has no timer of its own: somebody tells it what time it is.
+ * resetting are the same in life and in tests. It has no timer of its own: its maker gives it a clock to ask.
  * Twisted: the time part of `twisted.internet.base.ReactorBase`, and `DelayedCall`.
  *
  * A heap by due time and order of the request. Three rules for editors: calls due at the same time run in the
@@ -84,7 +84,7 @@ export class DelayedCall extends AsyncResource implements IDelayedCall {
     return this.#state === PENDING;
   }
 
-  /** When it is due (or was), on the clock of whoever made it. */
+  /** When it is due (or was), on the clock that it was asked of. */
   getTime(): Seconds {
     return this.#due;
   }

@@ -43,7 +43,7 @@ export function certificatesFrom(
 }
 
 /**
- * Trusts these certificates and what they have signed, and nobody else.
+ * Trusts these certificates and what they have signed, and no others.
  *
  * @param certificates of authorities: certificates, or PEM with one or more
  * @throws CertificateError for what is no certificate, and for none at all

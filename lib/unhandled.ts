@@ -1,5 +1,5 @@
 /**
- * Failures that nobody has handled. A Deferred that comes to rest with a Failure says so here; if it is collected as
+ * Unhandled failures. A Deferred that comes to rest with a Failure says so here; if it is collected as
  * it is, or the reactor shuts down, the process exits, or a test ends first, the failure is reported once. It is never
  * reported merely because a turn has passed: to start two things and then wait for one after the other is legal.
  * Twisted: `DebugInfo.__del__`.
@@ -63,7 +63,7 @@ export function noteUnhandled(failure: Failure, history: string): Unhandled {
   return unhandled;
 }
 
-/** Takes a note back: somebody has handled the failure. @internal */
+/** Takes a note back: the failure has been handled. @internal */
 export function handled(unhandled: Unhandled): void {
   if (unhandled.state === 'watched') {
     notes.delete(unhandled.note);
@@ -99,14 +99,14 @@ function letGo(error: unknown, depth = 0): void {
   }
 }
 
-/** The failures that nobody has handled so far. They may still be handled. */
+/** The failures that are unhandled so far. They may still be handled. */
 export function unhandledFailures(): UnhandledFailure[] {
   watchFresh();
   return [...notes];
 }
 
 /**
- * Reports every failure that nobody has handled so far, and forgets it. Called when a reactor has shut down, when the
+ * Reports every failure that is unhandled so far, and forgets it. Called when a reactor has shut down, when the
  * process exits, and by tests at their end.
  */
 export function reportUnhandledFailures(): void {

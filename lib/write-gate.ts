@@ -11,7 +11,7 @@ export class WriteGate implements IPushProducer {
   #stopped = false;
   readonly #waiting = new Set<() => void>();
 
-  /** Registers itself with `consumer`; nobody else can be its producer then, until `release`. */
+  /** Registers itself with `consumer`; it can have no other producer then, until `release`. */
   constructor(consumer: IConsumer) {
     this.#consumer = consumer;
     consumer.registerProducer(this, true);

@@ -19,7 +19,7 @@ export type HookResult =
   | null;
 
 /**
- * Who is told what a hook fails with after it has returned: a transport, in most cases. Without `hookFailed` it is
+ * What hears of it when a hook fails after it has returned: a transport, in most cases. Without `hookFailed` it is
  * logged, and the connection, if it is one, is aborted.
  */
 export interface HookOwner {

@@ -1,5 +1,5 @@
 /**
- * Whether the process has descriptors left. Where it has none, Node turns new connections away, and tells nobody: it
+ * Whether the process has descriptors left. Where it has none, Node turns new connections away, and says nothing: it
  * accepts each and closes it at once. So a listener that has taken a connection has a look soon after.
  */
 import { closeSync, openSync } from 'node:fs';

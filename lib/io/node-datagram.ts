@@ -75,7 +75,7 @@ export class NodeDatagramSocket implements DatagramSocket {
     );
   }
 
-  /** What went wrong with one datagram. A notice that nobody listens there means something only when connected. */
+  /** What went wrong with one datagram. A notice that nothing listens there means something only when connected. */
   #report(error: Error): void {
     const { code } = error as NodeJS.ErrnoException;
     // Windows calls it a reset.

@@ -10,14 +10,14 @@ import type { Attempt } from './io.ts';
 /** Loaded at the first lookup: many programs need none. */
 const dns = () => process.getBuiltinModule('node:dns');
 
-/** Who asks is told once: why there is no answer, or the addresses. */
+/** Called once, with why there is no answer, or with the addresses. */
 type Done = (error: Error | undefined, addresses: readonly string[]) => void;
 
 /** A question: a host's addresses, all of them or those of one family. */
 interface Question {
   readonly host: string;
   readonly family: 4 | 6 | undefined;
-  /** Who waits for the answer. */
+  /** What is called with the answer. */
   readonly asking: Set<Done>;
 }
 
@@ -69,7 +69,7 @@ function ask(key: string, question: Question): void {
     questions.delete(key);
     putNext();
     const addresses = error === null ? found.map(({ address }) => address) : [];
-    // Who is called off by another who has just been told is told nothing.
+    // One that is called off by another that was just called is not called.
     for (const done of asking) done(error ?? undefined, addresses);
   });
 }

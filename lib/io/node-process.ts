@@ -24,7 +24,7 @@ class ChildWire extends NodeWire {
     super(socket, address, address);
     this.#socket = socket;
     this.#reads = reads;
-    // When a child exits, Node lets its pipes run, lest nobody reads them to their end; but somebody does.
+    // When a child exits, Node lets its pipes run, lest they are not read to their end; but here they are.
     socket.on('resume', () => {
       if (this.#held) socket.pause();
     });

@@ -50,7 +50,7 @@ export interface CallMain {
   readonly id: string;
   readonly name: string;
   readonly args: Packed;
-  /** Where somebody waits for what comes of it. */
+  /** Where the thread waits for what comes of it. */
   readonly reply: ReplyTo | undefined;
 }
 

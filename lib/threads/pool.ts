@@ -351,7 +351,7 @@ export class ThreadPool {
 
   /**
    * Takes work again after `stop`. A new pool does so from the beginning. Work that still waited for a thread is done by
-   * the threads that come now, and whoever stopped the pool is told when those from before have ended.
+   * the threads that come now, and what `stop` returned fires when those from before have ended.
    */
   start(): void {
     this.#started = true;

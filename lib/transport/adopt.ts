@@ -1,5 +1,5 @@
 /**
- * How a connection is born that somebody else has made, and whose descriptor the process was given. (To adopt a
+ * How a connection is born that another program has made, and whose descriptor the process was given. (To adopt a
  * listening socket is the business of `listen`.) Twisted: `Server._fromConnectedSocket` of `twisted.internet.tcp`.
  */
 import { UnsupportedAddressFamily, UnsupportedSocketType } from '../errors.ts';

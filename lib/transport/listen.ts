@@ -66,7 +66,7 @@ export class Port implements IListeningPort, Closable, AsyncDisposable {
   /** How the latest attempt to listen ended; undefined while it is going on. */
   #outcome: Failure | 'listening' | undefined;
   #readers: Deferred<IListeningPort>[] = [];
-  /** Whether somebody has asked how it ended. Each attempt has one of its own. */
+  /** Whether `ready` was asked for. Each attempt has one of its own. */
   #watched = { looked: false };
   #stopped: Deferred<void>[] = [];
   #factoryStarted = false;
@@ -140,7 +140,7 @@ export class Port implements IListeningPort, Closable, AsyncDisposable {
         },
       });
     } catch (error) {
-      // Whoever asked is told, and nobody else waits for it.
+      // The caller gets the error, and nothing else waits for it.
       this.#outcome = new Failure(error);
       this.#over(this.#outcome);
       throw error;
@@ -308,7 +308,7 @@ export class Port implements IListeningPort, Closable, AsyncDisposable {
     this.#timer = undefined;
   }
 
-  /** @param why what whoever waits for it to listen is told */
+  /** @param why what `ready` fails with */
   #close(why: Failure): void {
     this.#state = 'closing';
     this.#outcome = why;

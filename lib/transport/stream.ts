@@ -62,7 +62,7 @@ export class Stream implements ITLSTransport, WireEvents, Closable, Fed, HookOwn
   /** Takes back the times that were set for handshakes. */
   #releaseTLS: (() => void) | undefined;
   readonly #onLost: ((reason: Failure, stream: Stream) => void) | undefined;
-  /** Undefined when there is nobody left to deliver to. */
+  /** Undefined when there is no protocol left to deliver to. */
   #protocol: IProtocol | undefined;
   #connected = true;
   /** `loseConnection` was called: deliver nothing, and close when all is sent. */
@@ -101,7 +101,7 @@ export class Stream implements ITLSTransport, WireEvents, Closable, Fed, HookOwn
 
   /**
    * Begins to deliver to `protocol`, and tells it that the connection is made. What that throws is logged, and the
-   * reason for which the connection ends: there is nobody to talk to.
+   * reason for which the connection ends: its protocol is only half made.
    *
    * @param securing makes it a TLS connection from the first byte on
    */

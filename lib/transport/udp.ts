@@ -5,7 +5,7 @@
  * Rules for editors:
  * 1. Every call into a user's code is guarded: what it throws is logged, at most so often, and the port lives on. Only
  *    a `startProtocol` that throws ends it.
- * 2. What the caller could have known (an address, a length, a port that is not bound) is thrown at him before
+ * 2. What the caller could have known (an address, a length, a port that is not bound) is thrown before
  *    anything has happened. What only the system knows is reported later, by `errorReceived`.
  * 3. Nothing is delivered after `stopListening`.
  */
@@ -83,7 +83,7 @@ export class Port implements IUDPTransport, Closable, DatagramEvents {
   /** How the latest attempt to bind ended; undefined while it is going on. */
   #outcome: Failure | 'listening' | undefined;
   #readers: Deferred<IListeningPort>[] = [];
-  /** Whether somebody has asked how it ended. Each attempt has one of its own. */
+  /** Whether `ready` was asked for. Each attempt has one of its own. */
   #watched = { looked: false };
   #stopped: Deferred<void>[] = [];
   #started = false;
@@ -162,7 +162,7 @@ export class Port implements IUDPTransport, Closable, DatagramEvents {
     try {
       this.#socket = this.#io.datagram?.(this.#target, this);
     } catch (error) {
-      // The caller is told, and nobody else waits for it.
+      // The caller gets the error, and nothing else waits for it.
       this.#outcome = new Failure(error);
       this.#over(this.#outcome);
       throw error;
@@ -256,7 +256,7 @@ export class Port implements IUDPTransport, Closable, DatagramEvents {
     if (this.#state === 'listening') this.#tell(new Failure(typed(error)));
   }
 
-  /** Hands a failure to whoever wants it. */
+  /** Hands a failure to the protocol, or else to the log. */
   #tell(reason: Failure): void {
     if (this.#protocol.errorReceived === undefined) {
       const { message, name, code = '' } = reason.value as Error & ErrorDetails;
@@ -443,7 +443,7 @@ export class Port implements IUDPTransport, Closable, DatagramEvents {
     });
   }
 
-  /** @param why what whoever waits for it to be bound is told */
+  /** @param why what `ready` fails with */
   #close(why: Failure): void {
     this.#state = 'closing';
     this.#outcome = why;

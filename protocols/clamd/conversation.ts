@@ -12,8 +12,8 @@ export class Conversation extends Protocol {
   readonly command: CommandName;
   /**
    * Fires with the reply, without its terminator. Fails with NoReply, with BadReply if it is too long, with
-   * ClamdCancelled, and if there is an upload with UnusableSource and with what its source throws. Cancelling aborts the connection: not
-   * to be done before there is one.
+   * ClamdCancelled, and if there is an upload with UnusableSource and with what its source throws. Cancelling aborts
+   * the connection: not to be done before there is one.
    */
   readonly reply: Deferred<string>;
   readonly #upload: Upload | undefined;
@@ -82,7 +82,7 @@ export class Conversation extends Protocol {
     this.#over = true;
     const complete = this.#upload?.complete ?? true;
     this.#upload?.stop();
-    // What is still to be sent then, nobody would read.
+    // What is still to be sent then would not be read.
     if (complete) this.transport.loseConnection();
     else this.transport.abortConnection();
     this.reply.callback(reply);

@@ -154,7 +154,7 @@ class Pieces implements Chunks {
 
 /**
  * Iterators and streams that a scan has read from, or is going to. What was read is not given twice, so the next scan
- * would find the rest clean. That somebody else has read from an iterator cannot be known.
+ * would find the rest clean. That other code has read from an iterator cannot be known.
  */
 const taken = new WeakSet();
 
@@ -262,7 +262,7 @@ class WebStream implements Chunks {
   }
 }
 
-/** Calls something that closes; if it cannot, that is logged, since the scan is over and nobody else would hear it. */
+/** Calls something that closes; if it cannot, that is logged, since the scan is over and could not say it. */
 function letGo(close: () => unknown): void {
   maybeDeferred(close).addErrback((failure) =>
     log.failure('cannot close the source of a scan', failure, 'warn'),

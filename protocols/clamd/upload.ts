@@ -144,7 +144,7 @@ export class Upload implements IPullProducer {
         this.#reading = false;
         return result;
       }
-      // An iterator of somebody else may give what is no result: that must not go unheard either.
+      // An iterator of the caller's may give what is no result: that must not go unheard either.
       result
         .then((later) => {
           this.#reading = false;

@@ -21,8 +21,9 @@
  * ```
  *
  * To these come plait's own ConnectErrors (ConnectionRefusedError, DNSLookupError …) where no connection could be made,
- * SSLError, VerificationError and CertificateError where it could not be secured, RequestTimedOut, which is a TimeoutError, and RequestCancelled, which is a CancelledError. Where
- * the server sent more than it may, the `cause` of the ResponseFailed is plait's LimitExceeded.
+ * SSLError, VerificationError and CertificateError where it could not be secured, RequestTimedOut, which is a
+ * TimeoutError, and RequestCancelled, which is a CancelledError. Where the server sent more than it may, the `cause` of
+ * the ResponseFailed is plait's LimitExceeded.
  */
 import {
   CancelledError,

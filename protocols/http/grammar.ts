@@ -15,8 +15,8 @@
  * nobody: the space behind a status code may be missing where no phrase follows.
  *
  * Rules for editors: whatever the cut of the input, the same events and the same error come out, so an error may only
- * show bytes that a shorter input would have shown as well; every wait has a limit, and ends with the first wrong byte; and numbers are read by `DECIMAL`
- * and `CHUNK_SIZE` alone.
+ * show bytes that a shorter input would have shown as well; every wait has a limit, and ends with the first wrong byte;
+ * and numbers are read by `DECIMAL` and `CHUNK_SIZE` alone.
  */
 import { asciiLowerCase, LimitExceeded, ReceiveBuffer, exactly, type Parse } from 'plait';
 import { DataLoss, ParseError, quoted } from './errors.ts';

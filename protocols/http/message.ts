@@ -35,7 +35,7 @@ export interface Response extends ResponseHead {
   /** What a chunked body had behind it; they are headers by their looks, and not to be trusted as such. */
   readonly trailers: Headers;
   /**
-   * True if the body ended because the server closed the connection, so that nobody can say whether it is all there.
+   * True if the body ended because the server closed the connection, so that it is not known whether it is all there.
    * Twisted: `PotentialDataLoss`.
    */
   readonly potentialDataLoss: boolean;

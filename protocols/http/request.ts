@@ -158,7 +158,7 @@ function takeCredentials(url: URL): string | undefined {
 
 const USUAL_METHODS = new Set(['DELETE', 'GET', 'HEAD', 'OPTIONS', 'PATCH', 'POST', 'PUT']);
 
-/** `get` as `GET`, since what a server makes of `get` and `head` is anybody's guess. */
+/** `get` as `GET`, since servers differ in what they make of `get` and `head`. */
 function canonicalMethod(given: unknown): string {
   const method = String(given);
   const upper = asciiUpperCase(method);
