@@ -189,6 +189,7 @@ const FOUND: readonly Step[][] = [
   [['peer pauses'], ['write', 1], ['lose'], ['say', 1]],
   [['peer pauses'], ['write', 1], ['lose'], ['turns'], ['say', 1], ['turns']],
   [['peer pauses'], ['say', 1], ['write', 30_000], ['lose'], ['turns'], ['peer resumes']],
+  [['peer pauses'], ['write', 1], ['say', 1], ['lose'], ['turns'], ['peer ends']],
 ];
 
 rules.state('FND-1F: a close costs a paused peer nothing that it was sent', async (stage) => {
