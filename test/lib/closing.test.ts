@@ -331,6 +331,7 @@ t.test('FND-12: what nobody waits for is logged', async (t) => {
   const started = new Stubborn(stop);
   started.startFactory = () => Promise.reject(new TypeError('not started'));
   const port = failing.listenTCP(0, started);
+  port.ready.addErrback(() => {});
   failing.flush();
   await new Promise((resolve) => setImmediate(resolve));
   failing.flush();
