@@ -19,6 +19,7 @@ import type { Writable } from 'node:stream';
 import type { Deferred } from './defer.ts';
 import { explain } from './errors.ts';
 import { Fifo } from './fifo.ts';
+import { neededNow } from './hooks.ts';
 import { eventAsText, type ILogObserver, type LogEvent } from './log.ts';
 import { eventAsJSON } from './log-json.ts';
 import { succeed } from './maybe.ts';
@@ -80,7 +81,7 @@ export class FileLogObserver implements ILogObserver, AsyncDisposable {
   }
 
   emit(event: LogEvent): void {
-    const text = this.#format(event);
+    const text = neededNow(this.#format(event), 'the formatter');
     if (text === undefined || text === '') return;
     if (this.#sink.waiting >= this.#maxWaiting) {
       this.#sink.dropped++;

@@ -7,6 +7,7 @@ import { Deferred } from './defer.ts';
 import { QueueOverflow, QueueShutDown, QueueUnderflow } from './errors.ts';
 import { Failure } from './failure.ts';
 import { Fifo } from './fifo.ts';
+import { neededNow } from './hooks.ts';
 import { fail, succeed } from './maybe.ts';
 import { wake, Waiters } from './waiters.ts';
 
@@ -122,7 +123,7 @@ class Sorted<T> implements QueueStore<T> {
   }
 
   #before(a: Entry<T>, b: Entry<T>): boolean {
-    const difference = this.#compare(a.thing, b.thing);
+    const difference = neededNow(this.#compare(a.thing, b.thing), 'compare of a PriorityQueue');
     return difference < 0 || (difference === 0 && a.order < b.order);
   }
 }

@@ -2,7 +2,7 @@
  * Work in other threads, as Deferreds. The pool behind it is `threads/pool`, what a thread can do itself `threads/main`.
  * Twisted: `twisted.internet.threads`.
  */
-import { Deferred } from './defer.ts';
+import { Deferred, type Settled } from './defer.ts';
 import type { Failure } from './failure.ts';
 import type { IReactorFromThreads, IReactorThreads, IThreadPool } from './interfaces.ts';
 import { fail } from './maybe.ts';
@@ -34,7 +34,7 @@ export {
 /**
  * Calls `work(...args)` in a thread of the process's reactor: a function that a module exports, see `threadModule`, or
  * one that needs nothing of where it was written. Fires with what it returns; a promise or Deferred is waited for
- * there. Arguments and results are cloned, and are as they were at the time of the call; `transfer` moves them.
+ * there, and a generator is run as a coroutine. Arguments and results are cloned, and are as they were at the time of the call; `transfer` moves them.
  *
  * Fails with what the function throws, with NotCloneableError, with ThreadDied if the function takes its thread down,
  * and with TypeError for what cannot be done in a thread. Cancelling takes it out of the line, or ends its thread.
@@ -46,7 +46,7 @@ export {
 export function deferToThread<A extends unknown[], R>(
   work: ThreadWork<A, R>,
   ...args: A
-): Deferred<Awaited<R>> {
+): Deferred<Settled<R>> {
   return deferToThreadPool(theReactor, theReactor.getThreadPool(), work, ...args);
 }
 
@@ -56,13 +56,13 @@ export function deferToThreadPool<A extends unknown[], R>(
   pool: IThreadPool,
   work: ThreadWork<A, R>,
   ...args: A
-): Deferred<Awaited<R>> {
-  const deferred = new Deferred<Awaited<R>>(() => call.cancel());
-  const onResult = (success: boolean, result: Awaited<R> | Failure) => {
+): Deferred<Settled<R>> {
+  const deferred = new Deferred<Settled<R>>(() => call.cancel());
+  const onResult = (success: boolean, result: Settled<R> | Failure) => {
     reactor.callFromThread(() => {
       // It may have been cancelled meanwhile.
       if (deferred.called) return;
-      if (success) deferred.callback(result as Awaited<R>);
+      if (success) deferred.callback(result as Settled<R>);
       else deferred.errback(result as Failure);
     });
   };

@@ -1,5 +1,5 @@
 /** What may be asked of a reactor besides time, names, datagrams and processes: types only. */
-import type { Deferred } from '../defer.ts';
+import type { Deferred, Settled } from '../defer.ts';
 import type { Failure } from '../failure.ts';
 import type { ThreadCall, ThreadPool } from '../threads/pool.ts';
 import type { ThreadWork } from '../threads/task.ts';
@@ -218,7 +218,7 @@ export interface IReactorThreads extends IReactorFromThreads {
 export interface IThreadPool {
   /** Calls `work(...args)` in a thread, and then `onResult`; throws TypeError, NotCloneableError, ThreadPoolStopped. */
   callInThreadWithCallback<A extends unknown[], R>(
-    onResult: (success: boolean, result: Awaited<R> | Failure) => void,
+    onResult: (success: boolean, result: Settled<R> | Failure) => void,
     work: ThreadWork<A, R>,
     ...args: A
   ): ThreadCall;

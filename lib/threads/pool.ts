@@ -11,7 +11,7 @@ import { join } from 'node:path';
 import { inspect } from 'node:util';
 import type { ResourceLimits, Transferable, Worker } from 'node:worker_threads';
 import type { Piscina } from 'piscina';
-import { Deferred } from '../defer.ts';
+import { Deferred, type Settled } from '../defer.ts';
 import { CancelledError, ThreadDied, ThreadPoolStopped } from '../errors.ts';
 import { Failure } from '../failure.ts';
 import type { IReactorFromThreads, Seconds } from '../interfaces.ts';
@@ -158,7 +158,7 @@ export class ThreadPool {
    * @throws TypeError, NotCloneableError, ThreadPoolStopped
    */
   callInThreadWithCallback<A extends unknown[], R>(
-    onResult: OnThreadResult<Awaited<R>>,
+    onResult: OnThreadResult<Settled<R>>,
     work: ThreadWork<A, R>,
     ...args: A
   ): ThreadCall {

@@ -125,7 +125,7 @@ function sourceOf(fn: (...args: never[]) => unknown): string {
   if (/\{\s*\[native code\]\s*\}$/.test(source))
     throw refuse('it is bound, or not written in JavaScript');
   if (/^class\b/.test(source)) throw refuse('it is a class');
-  if (/^(async\s*)?(function\s*)?\*/.test(source)) throw refuse('it is a generator');
+  if (/^async\s*(function\s*)?\*/.test(source)) throw refuse('it is an async generator');
   try {
     compile(source);
   } catch (error) {

@@ -50,7 +50,30 @@ async function perform(step: Step, args: unknown[]): Promise<unknown> {
   const fn = Object.hasOwn(module, step.export) ? module[step.export] : undefined;
   if (typeof fn !== 'function')
     throw new TypeError(`cannot call ${nameOf(step)}: it exports no such function`);
-  return (fn as (...args: unknown[]) => unknown)(...args);
+  return settle((fn as (...args: unknown[]) => unknown)(...args));
+}
+
+/** What comes of a task: a generator is run as a coroutine. A thread has no need of all that makes one elsewhere. */
+async function settle(outcome: unknown): Promise<unknown> {
+  const result: unknown = await outcome;
+  if (!isGenerator(result)) return result;
+  for (let step = result.next(); ;) {
+    if (step.done === true) return settle(step.value);
+    let value: unknown;
+    try {
+      value = await settle(step.value);
+    } catch (error) {
+      step = result.throw(error);
+      continue;
+    }
+    step = result.next(value);
+  }
+}
+
+function isGenerator(thing: unknown): thing is Generator<unknown, unknown> {
+  if (typeof thing !== 'object' || thing === null) return false;
+  const { next, throw: raise } = thing as Partial<Generator<unknown, unknown>>;
+  return typeof next === 'function' && typeof raise === 'function' && Symbol.iterator in thing;
 }
 
 const compiled = new Map<string, (...args: unknown[]) => unknown>();
@@ -64,7 +87,7 @@ async function performSource(source: string, args: unknown[]): Promise<unknown> 
     compiled.set(source, fn);
   }
   try {
-    return await fn(...args);
+    return await settle(fn(...args));
   } catch (error) {
     if (error instanceof ReferenceError)
       error.message +=

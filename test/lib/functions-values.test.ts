@@ -2,6 +2,7 @@
  * Functions of which the value is needed at once, and those that are told of something besides the hooks of
  * `functions.test.ts`: whatever kind of function they are, what they fail with ends no process and is not lost.
  */
+import { PassThrough } from 'node:stream';
 import {
   backoffPolicy,
   buildFrom,
@@ -12,11 +13,14 @@ import {
   DeferredCondition,
   Factory,
   fail,
+  FileLogObserver,
   HostnameEndpoint,
   type HookResult,
   IPv4Address,
+  type LogEvent,
   maybeDeferred,
   MultiService,
+  PriorityQueue,
   Protocol,
   Reactor,
   ReconnectingClientFactory,
@@ -117,6 +121,15 @@ const AT_ONCE: Readonly<Record<string, (fn: never) => unknown>> = {
   'until of Simulation.run': (until) => new Simulation({ seed: 1 }).run(until),
   'until of Simulation.settle': (until) => new Simulation({ seed: 1 }).settle(until),
   eachChunking: (fn) => eachChunking('ab', fn),
+  'compare of a PriorityQueue': (compare) => {
+    const queue = new PriorityQueue<number>(compare);
+    queue.put(1);
+    queue.put(2);
+  },
+  'the formatter of a FileLogObserver': (format) => {
+    const event: LogEvent = { time: 0, level: 'info', namespace: 'tea', format: 'hot' };
+    new FileLogObserver(new PassThrough(), format).emit(event);
+  },
 };
 
 for (const [place, call] of Object.entries(AT_ONCE)) {

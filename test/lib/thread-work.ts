@@ -1,6 +1,7 @@
 /** What the threads of threads.test.ts are given to do. What is dear to load is loaded where it is needed. */
 import { setImmediate as turn } from 'node:timers/promises';
 import { threadId } from 'node:worker_threads';
+import type * as Plait from 'plait';
 
 export const notAFunction = 7;
 
@@ -24,6 +25,29 @@ export function bytes(given: Buffer): Buffer {
 
 export function sum(numbers: Uint8Array): number {
   return numbers.reduce((all, n) => all + n, 0);
+}
+
+/** As a coroutine would be: waits for what it yields, catches what that fails with, and calls another. */
+export function* stepwise(text: string): Generator<unknown, string> {
+  const { fail, succeed } = (yield import('plait')) as typeof Plait;
+  const first = (yield turn(text)) as string;
+  const second = yield* succeed(first.toUpperCase());
+  try {
+    yield fail(new RangeError('caught'));
+  } catch (error) {
+    return `${second}, ${(yield inner((error as Error).message)) as string}`;
+  }
+  return 'nothing was thrown';
+}
+
+function* inner(text: string): Generator<unknown, string> {
+  yield;
+  return text;
+}
+
+export function* failsStepwise(): Generator {
+  yield turn();
+  throw new RangeError('stepwise');
 }
 
 let kept: ArrayBuffer | undefined;

@@ -133,7 +133,7 @@ t.test('deferToThread', async (t) => {
       [Math.max, /cannot send max to another thread/],
       [class Tea extends Error {}, /cannot send Tea to another thread: it is a class/],
       [Object.values({ brew() {} })[0], /cannot send brew to another thread: it is a method/],
-      [function* () {}, /cannot send a function to another thread: it is a generator/],
+      [async function* () {}, /cannot send a function to another thread: it is an async generator/],
       [
         undefined,
         /a thread needs a function, or a module and the name of its export, not undefined/,
@@ -170,6 +170,19 @@ t.test('deferToThread', async (t) => {
     const dir = t.testdir({ 'built.mjs': 'export const one = () => 1;' });
     const built = threadModule<{ one(): number }>(pathToFileURL(join(dir, 'built.mts')));
     t.equal(await inThread(built.one), 1);
+  });
+
+  t.test('FND-06: a task may be a generator function', async (t) => {
+    const text: string = await inThread(work.stepwise, 'tea');
+    t.equal(text, 'TEA, caught');
+    t.match(await errorOf(inThread(work.failsStepwise)), {
+      name: 'RangeError',
+      message: 'stepwise',
+    });
+    const sent = function* (n: number): Generator<unknown, number> {
+      return ((yield Promise.resolve(n)) as number) + 1;
+    };
+    t.equal(await inThread(sent, 6), 7);
   });
 
   t.test('THR-01: waits for a promise or Deferred, and fails with what is thrown', async (t) => {
