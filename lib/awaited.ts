@@ -92,9 +92,8 @@ export function showAwaits(error: Error): void {
   }
 }
 
-/** Frames of the engine and of Node between those of plait. */
-const GLUE =
-  /^\s+at (?:Generator\.(?:next|throw) \(<anonymous>\)|\S*runInAsyncScope \(node:async_hooks)/;
+/** Frames of the engine and of Node between those of plait; a generator goes by the name of its function. */
+const GLUE = /^\s+at (?:\S+\.(?:next|throw) \(<anonymous>\)|\S*runInAsyncScope \(node:async_hooks)/;
 
 function withoutOwnFrames(stack: string): string {
   const own = ownFolder();
@@ -104,5 +103,7 @@ function withoutOwnFrames(stack: string): string {
     if (!/^\s+at /.test(line) || !line.includes(own)) kept.push(line);
     else while (GLUE.test(kept.at(-1) ?? '')) kept.pop();
   }
+  // The stack may have been cut off right before the next frame of plait.
+  while (GLUE.test(kept.at(-1) ?? '')) kept.pop();
   return kept.join('\n');
 }

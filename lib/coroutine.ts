@@ -232,6 +232,7 @@ class Run extends AsyncResource implements Waiter, Relay {
   }
 
   private end(result: unknown, frame?: Frame): Deferred<unknown> | undefined {
+    this.#context?.emitDestroy();
     this.emitDestroy();
     try {
       Deferred.settle(this.deferred, result, frame);
@@ -245,7 +246,10 @@ class Run extends AsyncResource implements Waiter, Relay {
 
   private wait(awaited: Deferred<unknown>): void {
     this.#waitingOn = awaited;
-    if (!RESOURCES_KEEP) this.#context = new AsyncResource('plait.coroutine', RESOURCE_OPTIONS);
+    if (!RESOURCES_KEEP) {
+      this.#context?.emitDestroy();
+      this.#context = new AsyncResource('plait.coroutine', RESOURCE_OPTIONS);
+    }
     Deferred.wait(awaited, this);
     if (!this.#cancelled) return;
     this.#cancelled = false;

@@ -1532,12 +1532,16 @@ t.test('a coroutine', async (t) => {
       destroy: (id) => known.delete(id),
     }).enable();
     t.teardown(() => hook.disable());
-    const wait = inlineCallbacks(function* (d: Deferred<number>) {
+    const wait = inlineCallbacks(function* (first: Deferred<void>, d: Deferred<number>) {
+      yield* first;
       return yield* d;
     });
     const [good, bad] = [new Deferred<number>(), new Deferred<number>()];
-    const waiting = [wait(good), wait(bad)];
-    t.equal(known.size, 2);
+    const gates = [new Deferred<void>(), new Deferred<void>()] as const;
+    const waiting = [wait(gates[0], good), wait(gates[1], bad)];
+    for (const gate of gates) gate.callback();
+    // From Node 24 on there is one for each wait as well.
+    t.ok(known.size >= 2, `${known.size}`);
     good.callback(1);
     bad.errback(tooMany());
     successResultOf(waiting[0] as Deferred<number>);
