@@ -484,6 +484,8 @@ t.test(
       ['refused', (f) => reactor.connectTCP(LOOPBACK, refused, f), 'ConnectionRefusedError'],
       ['unreachable', (f) => reactor.connectTCP('fe80::1%lo', 1, f), 'NoRouteError|ConnectError'],
       ['no such zone', (f) => reactor.connectTCP('fe80::1%nowhere', 1, f), 'ConnectError'],
+      ['no zone', (f) => reactor.connectTCP('fe80::1', 1, f), 'ConnectError'],
+      ['no such zone either', (f) => reactor.connectTCP('fe80::1%toString', 1, f), 'ConnectError'],
       ['not found', (f) => reactor.connectTCP('no-such-host.invalid', 1, f), 'DNSLookupError'],
       [
         'foreign local address',
