@@ -231,7 +231,9 @@ t.test('TLS-06: servers that are not who they should be are sent nothing', async
     ['nul-san', /is not for localhost/],
     ['small-rsa', /its key has 1024 bits/],
   ] as const) {
-    const { port, received } = await secureServer(t, serving(name), OK);
+    // A server may still have the small key; from OpenSSL 3.5 on it must ask for the level at which that is allowed.
+    const weak = name === 'small-rsa' ? { ciphers: 'DEFAULT:@SECLEVEL=0' } : {};
+    const { port, received } = await secureServer(t, { ...serving(name), ...weak }, OK);
     const error = await errorOf(`https://user:secret@localhost:${port}/`, {
       reactor,
       trustRoot,

@@ -47,7 +47,8 @@ t.test('FND-88: where the intrinsics are frozen the log shows stacks and causes'
   const { stderr } = await running;
   t.match(stderr, /RangeError: no water\n +at .*program\.mjs/);
   t.match(stderr, /\[cause\]: TypeError: dry\n +at .*program\.mjs/);
-  t.match(stderr, 'code: EDRY');
+  // Where Node's inspect makes nothing of errors then (20), plait shows them itself.
+  t.match(stderr, /code: '?EDRY/);
   t.match(stderr, /Error: no tea\n +at .*program\.mjs/);
   t.notMatch(stderr, /\{\}|password/);
 });

@@ -576,8 +576,9 @@ t.test('an error that goes round and round does not grow its stack for ever', (t
     }
   });
   successResultOf(retry());
-  const lines = new Failure(error).getTraceback().match(/awaited at/g) ?? [];
-  t.equal(lines.length, 50);
+  // From Node 22 on, what is printed has one line for those that are alike; the stack has them all.
+  t.match(new Failure(error).getTraceback(), /awaited at/);
+  t.equal(error.stack?.match(/awaited at/g)?.length, 50);
   t.end();
 });
 
