@@ -138,9 +138,10 @@ export class TransportDuplex extends Duplex {
    * Gives what arrives, to the end. The loop that has come to its end, or was left, destroys the stream: as it does with
    * every stream of Node's, except for those of Node 24 that can still be written to.
    */
-  override async *[Symbol.asyncIterator](): AsyncGenerator<Buffer, void, undefined> {
+  override async *[Symbol.asyncIterator](): AsyncGenerator<Buffer, undefined, undefined> {
     yield* super[Symbol.asyncIterator]() as AsyncIterable<Buffer>;
     this.destroy();
+    return undefined;
   }
 
   // ── From the stream ──────────────────────────────────────────────────────────────────────────────────────────────

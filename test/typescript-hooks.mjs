@@ -1,5 +1,5 @@
 /**
- * The hooks of typescript.mjs, which Node runs in a thread of their own.
+ * The hooks of typescript.mjs; Node 20 runs them in a thread of their own.
  *
  * Types are overwritten with spaces: what is left stands where it stood, so that stack traces and coverage need no
  * source maps. Only erasable syntax can be treated so, which is all that the project uses; what says `using`, which Node
@@ -17,7 +17,7 @@ const VERSION = `2 ${require('typescript/package.json').version}`;
 
 mkdirSync(CACHE, { recursive: true });
 
-export async function load(url, context, next) {
+export function load(url, context, next) {
   if (!/^file:.*\.ts$/.test(url) || url.includes('/node_modules/')) return next(url, context);
   const path = fileURLToPath(url);
   const text = readFileSync(path, 'utf8');
