@@ -23,9 +23,13 @@ export function endUnlessTaken(
       throw error;
     });
   };
+  // At once: what has the failure may be collected before the turn comes.
+  const forget = watchUnhandled(error, end);
   home.soon(() => {
-    if (!watched.looked) throw error;
-    const forget = watchUnhandled(error, end);
+    if (!watched.looked) {
+      forget();
+      throw error;
+    }
     if (unhandledOf(error).length === 0 || home.callLater === undefined) {
       forget();
       return;

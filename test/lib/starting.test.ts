@@ -48,6 +48,8 @@ t.test(
       'in react': `react(() => { ${listen}; return new Deferred(); });`,
       'a callback without an errback': `${listen}.ready.addCallback(() => {}); setInterval(() => {}, 1000);`,
       'a callback that is collected': `reactor.run(); ${listen}.ready.addCallback(() => {}); setInterval(gc, 50);`,
+      // In the phase of the timers, before what is to be done in the turn of its own.
+      'a callback that is collected at once': `reactor.run(); setInterval(() => {}, 1000); setImmediate(() => { ${listen}.ready.addCallback(() => {}); setTimeout(gc, 1); for (const end = Date.now() + 10; Date.now() < end; ); });`,
       'a service': `reactor.run(); serviceFromString(reactor, 'tcp:${port}:interface=127.0.0.1', new Factory()).startService();`,
       'a service of an endpoint': `reactor.run(); new StreamServerEndpointService(new TCP4ServerEndpoint(reactor, ${port}, ${on}), new Factory()).startService();`,
     };
