@@ -1839,6 +1839,6 @@ t.test('JSX-15: connections are made and closed where the intrinsics are frozen'
   // What has been built: the loaders of the tests do not survive it.
   const file = join(t.testdir({ 'program.mjs': program }), 'program.mjs');
   const frozen = spawnSync(process.execPath, ['--frozen-intrinsics', file], { encoding: 'utf8' });
-  t.equal(frozen.stdout, 'no water\ntea\nConnectionDone\n');
-  t.equal(frozen.status, 0);
+  t.equal(frozen.stdout, 'no water\ntea\nConnectionDone\n', frozen.stderr);
+  t.equal(frozen.status, 0, frozen.stderr);
 });
