@@ -521,6 +521,28 @@ t.test('FND-82: a ClientService stops, whatever the cancellers do', async (t) =>
   t.same(clock.getDelayedCalls(), []);
 });
 
+t.test('FND-82: other services stop, whatever the cancellers do', (t) => {
+  const clock = new Clock();
+  const throwing = <T>() =>
+    new Deferred<T>(() => {
+      throw new RangeError('7 is too many');
+    });
+  const listening = new StreamServerEndpointService({ listen: throwing }, new Factory());
+  listening.startService();
+  for (let i = 0; i < 2; i++) successResultOf(listening.stopService());
+  t.equal(flushLoggedErrors(RangeError).length, 1);
+
+  const timer = new TimerService(1, throwing);
+  timer.clock = clock;
+  timer.startService();
+  const stops = [timer.stopService(), timer.stopService()];
+  clock.advance(timer.grace ?? 0);
+  stops.forEach(successResultOf);
+  t.equal(flushLoggedErrors(RangeError).length, 1);
+  t.equal(timer.running, false);
+  t.end();
+});
+
 t.test('FND-02: a connection that comes after its service has stopped is refused', async (t) => {
   const clock = new Clock();
   let factory: IProtocolFactory | undefined;
