@@ -1,6 +1,4 @@
 /** What docs/reference/tls.md shows, as tests. */
-import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
 import {
   type Address,
   CertificateOptions,
@@ -12,18 +10,16 @@ import {
   Protocol,
   Reactor,
   TCP4ClientEndpoint,
-  trustRootFromCertificates,
   wrapClientTLS,
 } from 'plait';
 import { LineReceiver } from 'plait/protocols/basic';
 import { EchoFactory } from 'plait/protocols/echo';
+import { testCertificates } from 'plait/testing';
 import t from 'tap';
 
-const pem = (name: string) =>
-  readFileSync(join(import.meta.dirname, '../../test/fixtures/tls', name), 'utf8');
-const privateKey = pem('server.key');
-const certificate = pem('server.pem');
-const trustRoot = trustRootFromCertificates([pem('ca.pem')]);
+const made = testCertificates();
+const { key: privateKey, cert: certificate } = made.server;
+const { trustRoot } = made.authority;
 const portOf = (port: IListeningPort) => (port.getHost() as Address & { port: number }).port;
 
 // #region starttls

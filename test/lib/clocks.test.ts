@@ -1,5 +1,4 @@
 /** What is made for a reactor keeps that reactor's time: in a simulation nothing asks the process's own. */
-import { join } from 'node:path';
 import {
   clientFromString,
   ClientService,
@@ -17,7 +16,6 @@ import {
   LoopingCall,
   MultiService,
   optionsForClientTLS,
-  PrivateCertificate,
   Protocol,
   reactor as theReactor,
   scope,
@@ -33,11 +31,14 @@ import {
 import { scan } from 'plait/protocols/clamd';
 import { getPage } from 'plait/protocols/http';
 import { ThrottlingFactory, TimeoutFactory, TimeoutMixin } from 'plait/protocols/policies';
-import { Clock, Simulation, StringTransport, successResultOf } from 'plait/testing';
-import { readFileSync } from 'node:fs';
+import {
+  Clock,
+  Simulation,
+  StringTransport,
+  successResultOf,
+  testCertificates,
+} from 'plait/testing';
 import t, { type Test } from '../fixture.ts';
-
-const folder = join(import.meta.dirname, '../fixtures/tls');
 
 /** Whoever asks the process's reactor for time fails the test, until that ends. */
 function forbidGlobalTime(t: Test): void {
@@ -92,10 +93,7 @@ t.test('FND-05: handshakes have the time of their reactor', async (t) => {
     t.match(await sim.finish(noting.lost, 100), /Error/);
   }
 
-  const identity = PrivateCertificate.loadPEM(
-    readFileSync(join(folder, 'server.pem'), 'latin1') +
-      readFileSync(join(folder, 'server.key'), 'latin1'),
-  );
+  const identity = testCertificates().server.certificate;
   const taken: Noting[] = [];
   const factory = new Factory<Noting>();
   factory.buildProtocol = () => {

@@ -3,7 +3,7 @@
  * of the class itself. Right are nothing, a value, and an error that says what is wrong; wrong are a TypeError about
  * something undefined, and a Deferred or promise that never fires.
  */
-import { mkdtempSync, readFileSync, rmSync, unlinkSync } from 'node:fs';
+import { mkdtempSync, rmSync, unlinkSync } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -19,6 +19,7 @@ import {
   MemoryReactor,
   StringTransport,
   StringTransportWithDisconnection,
+  testCertificates,
 } from '../../lib/testing/index.ts';
 import { LineOnlyReceiver, LineReceiver } from '../../protocols/basic.ts';
 import {
@@ -32,14 +33,11 @@ import t, { type Test } from '../fixture.ts';
 const { Deferred, Factory, Protocol, Reactor, succeed } = plait;
 
 const LOCAL = { interface: '127.0.0.1' };
-const pem = (name: string): string =>
-  readFileSync(new URL(`../fixtures/tls/${name}`, import.meta.url), 'utf8');
+const certificates = testCertificates();
 
 const producer = { pauseProducing() {}, resumeProducing() {}, stopProducing() {} };
 const lost = new plait.Failure(new plait.ConnectionLost('gone'));
-const tls = plait.optionsForClientTLS('localhost', {
-  trustRoot: plait.trustRootFromCertificates(pem('ca.pem')),
-});
+const tls = certificates.client.options;
 
 const connector = {
   getDestination: () => 'nowhere',
@@ -250,11 +248,7 @@ async function connected(t: Test, kind: string): Promise<Made> {
     await port.ready;
     connector = reactor.connectUNIX(join(folder, 's'), client);
   } else if (kind === 'tls') {
-    const options = new plait.CertificateOptions({
-      privateKey: pem('server.key'),
-      certificate: pem('server.pem'),
-    });
-    port = reactor.listenSSL(0, server, options, LOCAL);
+    port = reactor.listenSSL(0, server, certificates.server.options, LOCAL);
     await port.ready;
     const number = portOf(port);
     connector = reactor.connectSSL('127.0.0.1', number, client, tls);

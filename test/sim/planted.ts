@@ -307,7 +307,7 @@ export const MUTANTS: readonly Mutant[] = [
     name: 'what is read is not counted',
     file: 'protocols/policies/throttling.ts',
     scenario: 'policies',
-    changes: [['this.#meters.reads?.count(data.length);', '']],
+    changes: [['this.#owner.registerRead(data.length);', '']],
   },
   {
     name: 'a lost connection goes on to count',

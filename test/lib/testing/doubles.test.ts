@@ -1,5 +1,3 @@
-import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
 import {
   CancelledError,
   ClientFactory,
@@ -66,21 +64,15 @@ import {
   StringTransport,
   StringTransportWithDisconnection,
   successResultOf,
+  testCertificates,
   waitUntilAllDisconnected,
 } from 'plait/testing';
 import { Turns } from '../../../lib/testing/turns.ts';
 import t from '../../fixture.ts';
 
-function pem(name: string): Buffer {
-  return readFileSync(join(import.meta.dirname, '../../fixtures/tls', name));
-}
-
-const SERVER_TLS = {
-  tlsSettings: () => ({ context: { key: pem('server.key'), cert: pem('server.pem') } }),
-};
-const CLIENT_TLS = {
-  tlsSettings: () => ({ context: { ca: [pem('ca.pem')] }, serverName: 'localhost' }),
-};
+const { server: SERVER, client: CLIENT } = testCertificates();
+const SERVER_TLS = SERVER.options;
+const CLIENT_TLS = CLIENT.options;
 
 const accumulating = () => Factory.forProtocol(AccumulatingProtocol);
 
