@@ -196,13 +196,17 @@ forBoth('LIN-02: 100 MiB without a delimiter take neither memory nor time', (t, 
   connected(stubborn);
   let longest = 0;
   stubborn.lineLengthExceeded = (line) => (longest = Math.max(longest, line.length));
+  const collect = (globalThis as { gc?: () => void }).gc!;
+  collect();
   const { arrayBuffers: before } = process.memoryUsage();
   for (let sent = 0; sent < 100 * 2 ** 20; sent += 16_000) {
     stubborn.dataReceived(chunk.subarray(0, 16_000));
   }
+  // How much may wait to be collected differs between versions of Node.
+  collect();
   const grown = process.memoryUsage().arrayBuffers - before;
   t.ok(longest <= 16_384 + 65_536, `at most ${longest} bytes waited`);
-  t.ok(grown < 50 * 2 ** 20, `${grown} bytes more in use, before they are collected`);
+  t.ok(grown < 16 * 2 ** 20, `${grown} bytes more in use`);
 });
 
 forBoth('LIN-03: 400,000 lines in one chunk take time in proportion', (t, make) => {
