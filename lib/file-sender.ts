@@ -7,7 +7,7 @@ import { isDetached } from './bytes.ts';
 import { Deferred } from './defer.ts';
 import { ConsumerStopped } from './errors.ts';
 import { Failure } from './failure.ts';
-import { neededNow } from './hooks.ts';
+import { neededNow, watchHook } from './hooks.ts';
 import type { IConsumer, IPullProducer } from './interfaces.ts';
 import { Logger } from './log.ts';
 import { WITHOUT_WAITING } from './regular-file.ts';
@@ -157,10 +157,22 @@ export class FileSender implements IPullProducer {
       }
       this.#empty = 0;
       this.#last = Buffer.from(bytes.subarray(-1));
-      this.#consumer?.write(bytes);
+      const outcome: unknown = this.#consumer?.write(bytes);
+      if (outcome !== undefined) this.#watch(outcome);
     } catch (error) {
       this.#fail(error);
     }
+  }
+
+  /** A consumer whose `write` is an `async` function fails the transfer, if that is still going on. */
+  #watch(outcome: unknown): void {
+    const pieces = this.#pieces;
+    watchHook(outcome, 'write', {
+      hookFailed: (hook, failure) => {
+        if (this.#pieces === pieces) this.#fail(failure.value);
+        else log.failure(`${hook} failed`, failure);
+      },
+    });
   }
 
   #fail(error: unknown): void {

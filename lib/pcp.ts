@@ -9,11 +9,17 @@ import type {
   IPullProducer,
   IPushProducer,
   HookOwner,
+  HookResult,
 } from './interfaces.ts';
 import { Protocol } from './protocol.ts';
 
 /** After so many pieces that a pull producer gives at once, others have their turn: timers above all. */
 const AT_ONCE = 2 ** 17;
+
+/** A consumer, for TypeScript, returns nothing; one of the program's own may be written by an `async` function. */
+interface Writable {
+  write(data: Uint8Array): HookResult;
+}
 
 /** A producer of either kind. */
 type Producer = IPushProducer | IPullProducer;
@@ -103,7 +109,7 @@ export class BasicProducerConsumerProxy implements IConsumer, IPushProducer {
       this.keptBytes += bytes.length;
     } else {
       this.outstandingPull = false;
-      this.consumer.write(bytes);
+      this.#give(this.consumer, bytes);
     }
     this.pull();
   }
@@ -157,8 +163,12 @@ export class BasicProducerConsumerProxy implements IConsumer, IPushProducer {
     const data = Buffer.concat(this.#kept);
     this.#forget();
     this.outstandingPull = false;
-    this.consumer.write(data);
+    this.#give(this.consumer, data);
     return true;
+  }
+
+  #give(consumer: Writable, data: Uint8Array): void {
+    watchHook(consumer.write(data), 'write', consumer as HookOwner);
   }
 
   /** Whether a pull producer is to be asked without being asked oneself. */
@@ -319,8 +329,10 @@ export class ConsumerToProtocolAdapter extends Protocol {
     this.original.registerProducer(this.transport, true);
   }
 
-  override dataReceived(data: Buffer): void {
-    this.original.write(data);
+  /** What the consumer's `write` fails with ends the connection, also later. */
+  override dataReceived(data: Buffer): HookResult {
+    const consumer: Writable = this.original;
+    return consumer.write(data);
   }
 
   override connectionLost(): void {

@@ -8,6 +8,7 @@ import {
   ClientFactory,
   ConnectError,
   connectProtocol,
+  ConsumerToProtocolAdapter,
   DatagramProtocol,
   DuplexProtocol,
   Factory,
@@ -16,6 +17,7 @@ import {
   globalLogPublisher,
   type HookResult,
   HostnameEndpoint,
+  type IConsumer,
   IPv4Address,
   type LogEvent,
   Deferred,
@@ -64,6 +66,10 @@ const KINDS: Readonly<Record<string, (body: () => void) => Fn>> = {
   'returns a Deferred': (body) => () => succeed().addCallback(body),
   'returns a promise': (body) => () => Promise.resolve().then(body),
 };
+
+function consumer(write: Fn): IConsumer {
+  return Object.assign({ registerProducer() {}, unregisterProducer() {} }, { write });
+}
 
 async function settle(): Promise<void> {
   for (let i = 0; i < 10; i++) await new Promise((resolve) => setImmediate(resolve));
@@ -499,6 +505,32 @@ const HOOKS: Readonly<Record<string, { call: (fn: Fn) => unknown; logged: RegExp
       const proxy = new BasicProducerConsumerProxy(new StringTransport());
       proxy.registerProducer(producer('pauseProducing', fn), true);
       proxy.pauseProducing();
+    },
+  },
+  'write of a consumer behind a proxy': {
+    logged: /^write failed/,
+    call: (fn) => new BasicProducerConsumerProxy(consumer(fn)).write('x'),
+  },
+  'write of a consumer that was paused': {
+    logged: /^write failed/,
+    call(fn) {
+      const proxy = new BasicProducerConsumerProxy(consumer(fn));
+      proxy.pauseProducing();
+      proxy.write('x');
+      proxy.resumeProducing();
+    },
+  },
+  'write of a consumer as a protocol': {
+    logged: /^dataReceived failed/,
+    async call(fn) {
+      const { client, pump } = connectedServerAndClient(
+        { buildProtocol: () => new ConsumerToProtocolAdapter(consumer(fn)) },
+        Protocol,
+      );
+      client.transport.write('x');
+      pump.flush();
+      await settle();
+      pump.flush();
     },
   },
   'dataReceived of a protocol as a consumer': {

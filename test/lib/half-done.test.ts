@@ -13,6 +13,7 @@ import {
   FileSender,
   type IConsumer,
   type IHostnameResolver,
+  type IPullProducer,
   type IProtocolFactory,
   type LogEvent,
   MultiService,
@@ -118,6 +119,29 @@ t.test(
     t.equal(flushLoggedErrors(RangeError).length, 1);
   },
 );
+
+t.test('FND-07: a consumer whose write fails later fails the transfer', async (t) => {
+  let producer: IPullProducer | undefined;
+  let written: Deferred<void> | undefined;
+  const hooks: Omit<IConsumer, 'write'> = {
+    registerProducer(given) {
+      producer = given;
+    },
+    unregisterProducer() {},
+  };
+  const consumer = Object.assign(hooks, { write: () => (written = new Deferred<void>()) });
+  const sender = new FileSender();
+  for (const isLate of [false, true]) {
+    const sent = sender.beginFileTransfer(['tea', 'milk'], consumer);
+    producer?.resumeProducing();
+    while (written === undefined) await turn();
+    if (isLate) sent.cancel();
+    written.errback(new TypeError('full'));
+    written = undefined;
+    t.match(failureResultOf(sent).value, isLate ? { name: 'CancelledError' } : { message: 'full' });
+    t.equal(flushLoggedErrors(TypeError).length, isLate ? 1 : 0);
+  }
+});
 
 t.test('FND-83: what a resolver gives that is no address is not connected to', (t) => {
   for (const nonsense of [{}, { host: 'tea.test' }, '127.0.0.1']) {
