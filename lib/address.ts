@@ -3,9 +3,19 @@
  */
 import { isIPv4, isIPv6 } from 'node:net';
 import { domainToASCII } from 'node:url';
+import {
+  checkOneOf,
+  checkOptions,
+  checkString,
+  checkWhole,
+  wrongType,
+  wrongValue,
+} from './arguments.ts';
 
 /** The transport an Internet address is for. */
 export type AddressType = 'TCP' | 'UDP';
+
+const TYPES: readonly AddressType[] = ['TCP', 'UDP'];
 
 /** An IPv4 address with its port. */
 export class IPv4Address {
@@ -13,10 +23,11 @@ export class IPv4Address {
   readonly host: string;
   readonly port: number;
 
+  /** @throws TypeError, RangeError for what can be no part of an address */
   constructor(type: AddressType, host: string, port: number) {
-    this.type = type;
-    this.host = host;
-    this.port = port;
+    this.type = checkOneOf(type, 'IPv4Address: type', TYPES);
+    this.host = checkString(host, 'IPv4Address: host');
+    this.port = checkPort(port, 0, 'IPv4Address: port');
   }
 
   toString(): string {
@@ -33,12 +44,13 @@ export class IPv6Address {
   /** The zone (`eth0`, or its number) of a link-local address; `''` for none. */
   readonly scopeID: string;
 
+  /** @throws TypeError, RangeError for what can be no part of an address */
   constructor(type: AddressType, host: string, port: number, flowInfo = 0, scopeID = '') {
-    this.type = type;
-    this.host = host;
-    this.port = port;
-    this.flowInfo = flowInfo;
-    this.scopeID = scopeID;
+    this.type = checkOneOf(type, 'IPv6Address: type', TYPES);
+    this.host = checkString(host, 'IPv6Address: host');
+    this.port = checkPort(port, 0, 'IPv6Address: port');
+    this.flowInfo = checkWhole(flowInfo, 'IPv6Address: flowInfo', 0);
+    this.scopeID = checkString(scopeID, 'IPv6Address: scopeID');
   }
 
   toString(): string {
@@ -54,8 +66,9 @@ export class IPv6Address {
 export class UNIXAddress {
   readonly name: string | null;
 
+  /** @throws TypeError */
   constructor(name: string | null) {
-    this.name = name;
+    this.name = name === null ? null : checkString(name, 'UNIXAddress: name');
   }
 
   toString(): string {
@@ -68,9 +81,10 @@ export class HostnameAddress {
   readonly hostname: string;
   readonly port: number;
 
+  /** @throws TypeError, RangeError for what can be no part of an address */
   constructor(hostname: string, port: number) {
-    this.hostname = hostname;
-    this.port = port;
+    this.hostname = checkString(hostname, 'HostnameAddress: hostname');
+    this.port = checkPort(port, 0, 'HostnameAddress: port');
   }
 
   toString(): string {
@@ -101,7 +115,7 @@ export function ipAddress(
 
 /** True if `host` is an IPv4 or IPv6 literal. */
 export function isIPAddress(host: string): boolean {
-  return isIPv4(host) || isIPv6(host);
+  return typeof host === 'string' && (isIPv4(host) || isIPv6(host));
 }
 
 /**
@@ -111,8 +125,8 @@ export function isIPAddress(host: string): boolean {
  * number (`127.1`, `0x7f.1`, `2130706433`, `127.0.0.1.`, and the same in full-width digits) is refused too: the
  * system's resolver would take it for an IPv4 address where others that check it see a name. One dot may end a name.
  */
-export function checkHost(host: string): string {
-  if (typeof host !== 'string') throw new TypeError(`host must be a string, not ${typeof host}`);
+export function checkHost(host: string, what = 'host'): string {
+  checkString(host, what);
   if (isIPAddress(host)) return host;
   const bracketed = /^\[(.*)\]$/.exec(host)?.[1];
   if (bracketed !== undefined && isIPv6(bracketed)) return bracketed;
@@ -123,7 +137,7 @@ export function checkHost(host: string): string {
     !/^[\w-]{1,63}(\.[\w-]{1,63})*$/.test(labels) ||
     /(^|\.)(\d+|0x[\da-f]*)$/i.test(labels)
   ) {
-    throw new RangeError(`not a host name: ${JSON.stringify(host.slice(0, 300))}`);
+    throw wrongValue(what, 'the name of a host or an IP address', host);
   }
   return name;
 }
@@ -135,14 +149,16 @@ function asciiName(name: string): string {
   return /[^\w.\-\u0080-\uffff]/.test(name) ? '' : domainToASCII(name);
 }
 
-/** `port` if it is a whole number from `lowest` to 65535, else RangeError. */
-export function checkPort(port: number, lowest: 0 | 1 = 0): number {
-  if (!Number.isInteger(port) || port < lowest || port > 65535) {
-    throw new RangeError(
-      `port must be a whole number from ${lowest} to 65535, not ${String(port)}`,
-    );
-  }
-  return port;
+/** `port` if it is a whole number from `lowest` to 65535, else RangeError; TypeError for what is no number. */
+export function checkPort(port: number, lowest: 0 | 1 = 0, what = 'port'): number {
+  return checkWhole(port, what, lowest, 65535);
+}
+
+/** `port` if it can be the number of a port, or the name of a service. */
+export function checkPortOrService(port: number | string, lowest: 0 | 1, what: string): void {
+  if (typeof port === 'number') checkPort(port, lowest, what);
+  else if (typeof port !== 'string')
+    throw wrongType(what, 'the number of a port, or the name of a service', port);
 }
 
 /** The local end of a connection to be made. `''` for a host is any address. */
@@ -151,11 +167,12 @@ export interface BindAddress {
   readonly port?: number;
 }
 
-/** `bindAddress` if it is an IP literal, or `''`, and a port, else RangeError. */
-export function checkBindAddress(bindAddress: BindAddress): BindAddress {
-  const { host, port = 0 } = bindAddress;
-  if (host !== '' && !isIPAddress(host))
-    throw new RangeError(`bindAddress.host must be an IP address, not ${JSON.stringify(host)}`);
-  checkPort(port);
+/** `bindAddress` if it is an IP literal, or `''`, and a port, else RangeError; TypeError for one of wrong types. */
+export function checkBindAddress(bindAddress: BindAddress, what = 'bindAddress'): BindAddress {
+  if (typeof bindAddress !== 'object') throw wrongType(what, 'an object with a host', bindAddress);
+  const { host, port = 0 } = checkOptions(bindAddress, what);
+  checkString(host, `${what}.host`);
+  if (host !== '' && !isIPAddress(host)) throw wrongValue(`${what}.host`, 'an IP address', host);
+  checkPort(port, 0, `${what}.port`);
   return bindAddress;
 }

@@ -6,6 +6,16 @@
  * place; each search goes on where the last one ended, so that a line dripped byte by byte costs linear time; and
  * every reader that waits for a delimiter takes a limit.
  */
+import {
+  checkBytes,
+  checkInstance,
+  checkLimit,
+  checkNumber,
+  checkString,
+  checkWhole,
+  wrongType,
+  wrongValue,
+} from './arguments.ts';
 import { LimitExceeded } from './errors.ts';
 
 const EMPTY = Buffer.alloc(0);
@@ -23,6 +33,7 @@ const SMALLEST_STORE = 256;
  * unpinned(chunk.subarray(10)).buffer === chunk.buffer;    // true
  */
 export function unpinned(piece: Buffer): Buffer {
+  if (!Buffer.isBuffer(piece)) throw wrongType('unpinned: piece', 'a Buffer', piece);
   return piece.length * 2 >= piece.buffer.byteLength ? piece : copyOf(piece, 0, piece.length);
 }
 
@@ -48,6 +59,7 @@ function copyOf(bytes: Buffer, start: number, end: number): Buffer {
  * isDetached(bytes);                                        // true
  */
 export function isDetached(bytes: Uint8Array): boolean {
+  checkBytes(bytes, 'isDetached: bytes');
   if (bytes.length > 0) return false;
   try {
     // Node 20 has no ArrayBuffer.prototype.detached; but each method of a view looks for itself.
@@ -69,6 +81,7 @@ const BEYOND_ASCII = /[\u0080-\uffff]/;
  * asciiLowerCase('Coo\u212aie');   // 'coo\u212aie'
  */
 export function asciiLowerCase(text: string): string {
+  checkString(text, 'asciiLowerCase: text');
   if (!BEYOND_ASCII.test(text)) return text.toLowerCase();
   return text.replace(/[A-Z]+/g, (letters) => letters.toLowerCase());
 }
@@ -81,6 +94,7 @@ export function asciiLowerCase(text: string): string {
  * asciiUpperCase('po\u017ft');  // 'PO\u017fT'
  */
 export function asciiUpperCase(text: string): string {
+  checkString(text, 'asciiUpperCase: text');
   if (!BEYOND_ASCII.test(text)) return text.toUpperCase();
   return text.replace(/[a-z]+/g, (letters) => letters.toUpperCase());
 }
@@ -116,6 +130,7 @@ export class ReceiveBuffer {
 
   /** Adds a chunk. The buffer keeps a reference to it where it need not copy, so it must not be written to any more. */
   feed(chunk: Buffer): void {
+    if (!Buffer.isBuffer(chunk)) throw wrongType('feed: chunk', 'a Buffer', chunk);
     const waiting = this.#end - this.#start;
     if (waiting === 0) {
       this.#store = chunk;
@@ -145,7 +160,7 @@ export class ReceiveBuffer {
    * @throws RangeError unless `size` is a whole number from 0
    */
   take(size: number): Buffer | undefined {
-    checkSize(size);
+    checkWhole(size, 'take: size', 0);
     return size > this.length ? undefined : this.#advance(size, 0);
   }
 
@@ -155,13 +170,14 @@ export class ReceiveBuffer {
    * @throws RangeError if `most` is negative, or no whole number (Infinity will do)
    */
   takeSome(most: number): Buffer | undefined {
+    checkLimit(most, 'takeSome: most');
     const size = Math.min(most, this.length);
-    checkSize(size);
     return size === 0 ? undefined : this.#advance(size, 0);
   }
 
   /** The waiting byte that `index` others stand before, which is not taken; undefined if it has not arrived. */
   byteAt(index: number): number | undefined {
+    checkWhole(index, 'byteAt: index', 0);
     return index < this.length ? this.#store[this.#start + index] : undefined;
   }
 
@@ -180,9 +196,11 @@ export class ReceiveBuffer {
    */
   takeUntil(delimiter: Uint8Array, limit: number, what = 'a line'): Buffer | undefined {
     // NaN would be no limit at all.
-    if (!(limit >= 0)) throw new RangeError(`a limit must be 0 or more bytes, not ${limit}`);
+    checkNumber(limit, 'takeUntil: limit');
     if (delimiter !== this.#delimiter) {
-      if (delimiter.length === 0) throw new RangeError('a delimiter must have at least one byte');
+      checkBytes(delimiter, 'takeUntil: delimiter');
+      if (delimiter.length === 0)
+        throw wrongValue('takeUntil: delimiter', 'a Uint8Array of one byte or more', delimiter);
       if (Buffer.compare(delimiter, this.#delimiter) !== 0) this.#searched = 0;
       this.#delimiter = delimiter;
     }
@@ -228,11 +246,6 @@ export class ReceiveBuffer {
   }
 }
 
-function checkSize(size: number): void {
-  if (!Number.isSafeInteger(size) || size < 0)
-    throw new RangeError(`a number of bytes must be a whole number from 0, not ${size}`);
-}
-
 /**
  * A grammar rule: a generator that yields while it waits for more bytes, and returns what it has read. Rules call each
  * other with `yield*`, and read from top to bottom.
@@ -249,6 +262,8 @@ export type Parse<T> = Generator<undefined, T, undefined>;
 
 /** Rule: exactly `size` bytes. */
 export function* exactly(source: ReceiveBuffer, size: number): Parse<Buffer> {
+  checkInstance(source, 'exactly: source', ReceiveBuffer);
+  checkWhole(size, 'exactly: size', 0);
   for (;;) {
     const bytes = source.take(size);
     if (bytes) return bytes;
@@ -267,6 +282,7 @@ export function* until(
   limit: number,
   what?: string,
 ): Parse<Buffer> {
+  checkInstance(source, 'until: source', ReceiveBuffer);
   for (;;) {
     const bytes = source.takeUntil(delimiter, limit, what);
     if (bytes) return bytes;

@@ -3,7 +3,7 @@
  * with. Internal to `defer` and `inline`, which are to be read first.
  */
 import { AsyncResource } from 'node:async_hooks';
-import { inspect } from 'node:util';
+import { checkBoolean, checkFunction, wrongType } from './arguments.ts';
 import type { Coroutine } from './coroutine.ts';
 import type { Deferred } from './defer.ts';
 import type { Failure } from './failure.ts';
@@ -123,6 +123,7 @@ let keepsContext = false;
  * three times as much, so it is off by default.
  */
 export function setKeepContext(on: boolean): void {
+  checkBoolean(on, 'setKeepContext: on');
   keepsContext = on;
 }
 
@@ -133,8 +134,7 @@ export function getKeepContext(): boolean {
 
 /** `fn` if it is a function, else TypeError. */
 export function callable(fn: unknown): Handler {
-  if (typeof fn !== 'function')
-    throw new TypeError(`a callback must be a function, not ${inspect(fn)}`);
+  checkFunction(fn, 'a callback');
   noteFunction(fn);
   return keepsContext ? inContext(fn as Handler) : (fn as Handler);
 }
@@ -143,6 +143,18 @@ export function callable(fn: unknown): Handler {
 function inContext(fn: (...all: unknown[]) => unknown): Handler {
   const context = new AsyncResource('plait.callback');
   return (...all: unknown[]) => context.runInAsyncScope(fn, undefined, ...all);
+}
+
+/** True for a {@link Relay}, which subclasses of plait's own give. */
+function isRelay(canceller: unknown): boolean {
+  return typeof (canceller as Partial<Relay> | null)?.awaited === 'function';
+}
+
+/** `canceller` if it is a function, or none; else TypeError. */
+export function checkCanceller<C>(canceller: C): C {
+  if (canceller !== undefined && typeof canceller !== 'function' && !isRelay(canceller))
+    throw wrongType('Deferred: canceller', 'a function', canceller);
+  return canceller;
 }
 
 /** `fn` with the arguments behind the first. (A rest parameter would cost every call an array.) */

@@ -3,6 +3,7 @@
  * Endpoints and `connectProtocol` do the same for any kind of transport; this is for those who know it from Twisted:
  * `ClientCreator` of `twisted.internet.protocol`.
  */
+import { checkFunction, checkMethods } from './arguments.ts';
 import { Deferred } from './defer.ts';
 import { Failure } from './failure.ts';
 import type {
@@ -84,7 +85,8 @@ export class ClientCreator<P extends IProtocol, A extends unknown[]> {
     protocolClass: new (...args: A) => P,
     ...args: A
   ) {
-    this.#reactor = reactor;
+    this.#reactor = checkMethods(reactor, 'ClientCreator: reactor', 'a reactor', ['callLater']);
+    checkFunction(protocolClass, 'ClientCreator: protocolClass');
     this.#make = () => new protocolClass(...args);
   }
 

@@ -6,6 +6,18 @@
  * which says what follows. Rules for editors: the state is set before anything is done, since what is done may call
  * users, who may start and stop the service from there; and an attempt ends once, when nothing of it is left.
  */
+import {
+  checkClientEndpoint,
+  checkClock,
+  checkFactory,
+  checkFunction,
+  checkLimit,
+  checkNumber,
+  checkOptions,
+  checkSeconds,
+  checkTimeLimit,
+  optional,
+} from './arguments.ts';
 import { Deferred } from './defer.ts';
 import { CancelledError, ConnectionDone } from './errors.ts';
 import { Failure } from './failure.ts';
@@ -27,7 +39,6 @@ import { fail, maybeDeferred, succeed } from './maybe.ts';
 import { buildFrom } from './protocol.ts';
 import { reactor } from './reactor.ts';
 import { GRACE, Service } from './service.ts';
-import { checkDelay } from './time.ts';
 import { fireEach } from './waiters.ts';
 import { StandIn } from './wrapping.ts';
 
@@ -62,10 +73,16 @@ export interface BackoffOptions {
  * policy(10);   // 60
  */
 export function backoffPolicy(options: BackoffOptions = {}): RetryPolicy {
-  const { initialDelay = 1, maxDelay = 60, factor = 1.5, jitter = Math.random } = options;
-  checkDelay(initialDelay, 'initialDelay');
-  checkDelay(maxDelay, 'maxDelay');
-  if (!(factor >= 0)) throw new RangeError(`factor must be 0 or more, not ${factor}`);
+  const {
+    initialDelay = 1,
+    maxDelay = 60,
+    factor = 1.5,
+    jitter = Math.random,
+  } = checkOptions(options, 'backoffPolicy: options');
+  checkSeconds(initialDelay, 'backoffPolicy: initialDelay');
+  checkSeconds(maxDelay, 'backoffPolicy: maxDelay');
+  checkNumber(factor, 'backoffPolicy: factor');
+  checkFunction(jitter, 'backoffPolicy: jitter');
   // More than a hundred multiplications change nothing, but could overflow.
   return (attempts) =>
     Math.min(initialDelay * factor ** Math.min(attempts, 100), maxDelay) +
@@ -334,8 +351,13 @@ export class ClientService<P extends IProtocol = IProtocol> extends Service {
       clock = reactor,
       prepareConnection,
       grace = GRACE,
-    } = options;
-    if (grace !== null) checkDelay(grace, 'grace');
+    } = checkOptions(options, 'ClientService: options');
+    checkClientEndpoint(endpoint, 'ClientService: endpoint');
+    checkFactory(factory, 'ClientService: factory');
+    checkFunction(retryPolicy, 'ClientService: retryPolicy');
+    checkClock(clock, 'ClientService: clock');
+    optional(prepareConnection, checkFunction, 'ClientService: prepareConnection');
+    checkTimeLimit(grace, 'ClientService: grace');
     noteFunction(prepareConnection);
     this.#retryPolicy = retryPolicy;
     this.#clock = clock;
@@ -370,14 +392,9 @@ export class ClientService<P extends IProtocol = IProtocol> extends Service {
    *
    * @throws RangeError for a `failAfterFailures` that is no whole number from 1
    */
-  whenConnected({ failAfterFailures = Infinity }: WhenConnectedOptions = {}): Deferred<P> {
-    if (
-      !(failAfterFailures >= 1) ||
-      (failAfterFailures !== Infinity && !Number.isInteger(failAfterFailures))
-    )
-      throw new RangeError(
-        `failAfterFailures must be a whole number from 1, not ${failAfterFailures}`,
-      );
+  whenConnected(options: WhenConnectedOptions = {}): Deferred<P> {
+    const { failAfterFailures = Infinity } = checkOptions(options, 'whenConnected: options');
+    checkLimit(failAfterFailures, 'whenConnected: failAfterFailures', 1);
     if (this.#state === 'connected' && this.#connected !== undefined)
       return succeed(this.#connected);
     if (this.#state === 'stopped')
@@ -470,7 +487,7 @@ export class ClientService<P extends IProtocol = IProtocol> extends Service {
   /** A policy that fails must not be the end of the service. */
   #delay(attempts: number): Seconds {
     try {
-      return checkDelay(
+      return checkSeconds(
         neededNow(this.#retryPolicy(attempts), 'the retry policy'),
         'what the retry policy returned',
       );

@@ -4,6 +4,7 @@
  * network for long, and what `write` returns fires when there is room for more. Twisted has no counterpart.
  */
 import type { Address } from './address.ts';
+import { checkClientEndpoint, checkFunction, checkTransport } from './arguments.ts';
 import { ReceiveBuffer } from './bytes.ts';
 import { Deferred } from './defer.ts';
 import { connectProtocol } from './endpoints.ts';
@@ -68,12 +69,13 @@ export class Connection implements AsyncIterable<Buffer>, AsyncDisposable {
 
   /** @internal made by its protocol */
   constructor(transport: ITransport) {
-    this.transport = transport;
+    this.transport = checkTransport(transport, 'Connection: transport');
     this.#gate = new WriteGate(transport);
   }
 
   /** Connects, and fires with the connection. Fails as the endpoint's `connect` does; cancelling gives it up. */
   static connect(endpoint: IStreamClientEndpoint): Deferred<Connection> {
+    checkClientEndpoint(endpoint, 'Connection.connect: endpoint');
     return connectProtocol(endpoint, new ConnectionProtocol()).addCallback(
       ({ connection }) => connection,
     );
@@ -357,7 +359,7 @@ class ConnectionFactory extends Factory<Protocol> {
 
   constructor(handler: (connection: Connection, peer: Address) => unknown) {
     super();
-    this.#handler = handler;
+    this.#handler = checkFunction(handler, 'Connection.factory: handler');
   }
 
   override buildProtocol(): Protocol {

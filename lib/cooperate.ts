@@ -3,6 +3,7 @@
  * wait long. Twisted: `Cooperator`, `CooperativeTask`, `cooperate` and `coiterate` of `twisted.internet.task`.
  */
 import { inspect } from 'node:util';
+import { checkBoolean, checkFunction, checkMethods, checkOptions } from './arguments.ts';
 import { isCoroutine, isThenable } from './chain.ts';
 import { Deferred } from './defer.ts';
 import {
@@ -193,14 +194,24 @@ export class Cooperator {
   #scheduled = false;
 
   constructor(options: CooperatorOptions = {}) {
-    const { clock = reactor } = options;
-    this.#over = options.terminationPredicateFactory ?? (() => sliceOfTime(clock));
-    this.#scheduler = options.scheduler ?? ((turn) => clock.callLater(0, turn));
-    this.#started = options.started ?? true;
+    const {
+      clock = reactor,
+      terminationPredicateFactory = () => sliceOfTime(clock),
+      scheduler = (turn: () => void) => clock.callLater(0, turn),
+      started = true,
+    } = checkOptions(options, 'Cooperator: options');
+    checkClock(clock, 'Cooperator: clock');
+    this.#over = checkFunction(
+      terminationPredicateFactory,
+      'Cooperator: terminationPredicateFactory',
+    );
+    this.#scheduler = checkFunction(scheduler, 'Cooperator: scheduler');
+    this.#started = checkBoolean(started, 'Cooperator: started');
   }
 
   /** Takes an iterator on. */
   cooperate(iterator: Work): CooperativeTask {
+    checkMethods(iterator, 'cooperate: iterator', 'an iterator', ['next']);
     const task = new CooperativeTask(iterator, this);
     this.add(task);
     return task;
@@ -306,6 +317,10 @@ function sliceOfTime(clock: IReactorTime): () => boolean {
   };
 }
 
+function checkClock(clock: IReactorTime, name: string): void {
+  checkMethods(clock, name, 'a reactor or a Clock', ['seconds', 'callLater']);
+}
+
 const shared = new WeakMap<IReactorTime, Cooperator>();
 
 /** Options of {@link cooperate} and {@link coiterate}. */
@@ -313,7 +328,8 @@ export type CooperateOptions = Pick<CooperatorOptions, 'clock'>;
 
 /** Takes an iterator on, in the Cooperator that all share that go by the same clock: the whole process, by default. */
 export function cooperate(iterator: Work, options: CooperateOptions = {}): CooperativeTask {
-  const { clock = reactor } = options;
+  const { clock = reactor } = checkOptions(options, 'cooperate: options');
+  checkClock(clock, 'cooperate: clock');
   let cooperator = shared.get(clock);
   if (cooperator === undefined) {
     cooperator = new Cooperator({ clock });

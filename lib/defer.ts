@@ -3,42 +3,38 @@
  * Twisted: `twisted.internet.defer.Deferred`.
  *
  * A Deferred is one object, changed in place: `addCallback` appends to its chain and returns the same object, re-typed
- * to what the chain yields from there on. Callbacks run synchronously, inside `callback()`; that is the difference
- * from a Promise.
+ * to what the chain yields from there on. Callbacks run synchronously, inside `callback()`, unlike a Promise's.
  *
  * Rules for editors: the loop that runs the chain never recurses, however long the chain or deep the nesting (a
  * Deferred that gets its result from another is run by the same loop); a result that is waited for with `await` or
  * `yield*` is observed, never taken; and an unhandled failure is reported exactly once.
  */
 import { inspect } from 'node:util';
+import { checkInstance, shownArgument } from './arguments.ts';
 import { showAwaits } from './awaited.ts';
+import type {
+  Canceller,
+  DeferredState,
+  Handler,
+  Rare,
+  Relay,
+  Settled,
+  Sweep,
+  Waiter,
+} from './chain.ts';
 import {
   bind,
   callable,
-  CALLED,
-  type Canceller,
-  type DeferredState,
-  type Handler,
+  checkCanceller,
   handOver,
   historyOf,
   isCoroutine,
   isObject,
   isThenable,
   Link,
-  MAY_NOT_RUN,
-  PAUSED,
-  type Rare,
-  type Relay,
-  RUNNING,
-  type Settled,
   show,
-  SWALLOW,
-  type Sweep,
-  TAKEN,
-  WAITED,
-  type Waiter,
-  WAITING,
 } from './chain.ts';
+import { CALLED, MAY_NOT_RUN, PAUSED, RUNNING, SWALLOW, TAKEN, WAITED, WAITING } from './chain.ts';
 import { nesting, runCoroutine, runLate, setDeferredClass, Wait } from './coroutine.ts';
 import { AlreadyCalledError, CancelledError, NotACoroutineError } from './errors.ts';
 import { Failure } from './failure.ts';
@@ -46,11 +42,10 @@ import { close, type Frame, frames, noteAwaited, open, OPEN, setAwaitedClass } f
 import { cancelAlong, cancelOnAbort, type Steps, timeOut } from './give-up.ts';
 import type { IReactorTime, Seconds } from './interfaces.ts';
 import { debugging, notePending } from './pending.ts';
-import { ofPromise, promised, setPromisedClass, watched } from './promised.ts';
+import { abortOf, ofPromise, promised, setPromisedClass, watched } from './promised.ts';
 import { handled, noteUnhandled } from './unhandled.ts';
 
 export type { Canceller, DeferredState, Settled } from './chain.ts';
-export { getDebugging, setDebugging } from './pending.ts';
 
 /**
  * A value that is not there yet.
@@ -71,7 +66,7 @@ export class Deferred<T> implements PromiseLike<T> {
 
   /** @param canceller called by `cancel()` while the Deferred is not fired */
   constructor(canceller?: Canceller<T>) {
-    this.#canceller = canceller;
+    this.#canceller = checkCanceller(canceller);
     if (debugging) this.#rare = { created: notePending(this, new Error('created here')) };
   }
 
@@ -104,7 +99,6 @@ export class Deferred<T> implements PromiseLike<T> {
    * Says that the result is not wanted any more. Not fired: the canceller is called, and if it does not fire the
    * Deferred, that fails with CancelledError. Waiting for another Deferred: that one is cancelled. Fired: nothing.
    * What a canceller throws is thrown from here, and the Deferred stays unfired.
-   *
    * Without a canceller, one late `callback` or `errback` is ignored, since its sender was not told to stop.
    */
   cancel(): void {
@@ -218,6 +212,7 @@ export class Deferred<T> implements PromiseLike<T> {
    * Gives the result to `other` when it comes, which is then undefined here. Cancelling `other` does not cancel this.
    */
   chainDeferred(other: Deferred<T>): Deferred<void> {
+    checkInstance(other, 'chainDeferred: other', Deferred);
     if ((other.#flags & CALLED) === 0) (other.#rare ??= {}).chainedTo = this;
     const waiter: Waiter = {
       takesOver: true,
@@ -527,7 +522,7 @@ export class Deferred<T> implements PromiseLike<T> {
     promise: PromiseLike<T>,
     options: { abort?: () => void } = {},
   ): Deferred<Awaited<T>> {
-    return ofPromise(promise, options.abort);
+    return ofPromise(promise, abortOf(promise, options));
   }
 
   /** A Deferred of what comes of a coroutine or a promise; throws NotACoroutineError for anything else. */
@@ -535,15 +530,13 @@ export class Deferred<T> implements PromiseLike<T> {
     if (isObject(coroutine) && isCoroutine(coroutine)) return runCoroutine(coroutine) as never;
     if (isObject(coroutine) && isThenable(coroutine) && !(coroutine instanceof Deferred))
       return ofPromise(coroutine) as never;
-    throw new NotACoroutineError(`neither a coroutine nor a promise: ${typeof coroutine}`);
+    throw new NotACoroutineError(`neither a coroutine nor a promise: ${shownArgument(coroutine)}`);
   }
 
   /** For `yield*` in a coroutine: `const page = yield* getPage(url)` waits, and has the value's type. */
   [Symbol.iterator](): Generator<Deferred<T>, T> {
     return new Wait(this) as never;
   }
-
-  // ── For inlineCallbacks ──────────────────────────────────────────────────────────────────────────────────────────
 
   /** @internal True if there is a result to be had now, with nothing left to run. */
   static isReady(deferred: Deferred<unknown>): boolean {

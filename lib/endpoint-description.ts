@@ -3,6 +3,7 @@
  * meaning away from the character behind it. Which arguments there are, the parser of each kind says. Twisted:
  * `_parse` and `quoteStringArgument` of `twisted.internet.endpoints`.
  */
+import { wrongType } from './arguments.ts';
 import { asciiLowerCase } from './bytes.ts';
 import { EndpointSyntaxError } from './errors.ts';
 import type { Seconds } from './interfaces.ts';
@@ -186,7 +187,7 @@ function unusable(description: string, at: number, what: string): EndpointSyntax
  */
 export function parseDescription(description: string): { kind: string; args: EndpointArguments } {
   if (typeof description !== 'string') {
-    throw new TypeError(`an endpoint description is a string, not ${typeof description}`);
+    throw wrongType('description', 'a string that describes an endpoint', description);
   }
   const bad = (at: number, what: string): EndpointSyntaxError => unusable(description, at, what);
   if (description.length > LONGEST)

@@ -3,6 +3,7 @@
  * programs and libraries add. Twisted: `IStreamServerEndpointStringParser` and
  * `IStreamClientEndpointStringParserWithReactor`, which are found as plug-ins; here they are registered.
  */
+import { checkOptions, checkString, wrongValue } from './arguments.ts';
 import {
   type EndpointArguments,
   parseDescription,
@@ -62,10 +63,12 @@ export class Parsers<P extends { readonly prefix: string }> {
 
   /** Enters a parser; the function returned takes it out again. */
   register(parser: P): () => void {
-    const { prefix } = parser;
+    const { prefix } = checkOptions(parser, 'parser', 'an object with a prefix');
     if (typeof prefix !== 'string' || !/^[a-z][a-z0-9+.-]{0,63}$/.test(prefix)) {
-      throw new RangeError(
-        `a prefix is a word in lower-case letters, digits, +, . and -, not ${JSON.stringify(prefix)}`,
+      throw wrongValue(
+        'parser.prefix',
+        'a word in lower-case letters, digits, +, . and -',
+        checkString(prefix, 'parser.prefix'),
       );
     }
     if (this.#parsers.has(prefix)) {

@@ -2,6 +2,7 @@
  * Services that listen while they run. Twisted: `StreamServerEndpointService` of `twisted.application.internet`, and
  * `twisted.application.strports`.
  */
+import { checkFactory, checkOptions, checkServerEndpoint } from './arguments.ts';
 import { isThenable } from './chain.ts';
 import { Deferred } from './defer.ts';
 import { serverFromString } from './endpoint-strings.ts';
@@ -57,9 +58,9 @@ export class StreamServerEndpointService extends Service {
     stop: StopListeningOptions = {},
   ) {
     super();
-    this.#endpoint = endpoint;
-    this.#factory = factory;
-    this.#stop = stop;
+    this.#endpoint = checkServerEndpoint(endpoint, 'StreamServerEndpointService: endpoint');
+    this.#factory = checkFactory(factory, 'StreamServerEndpointService: factory');
+    this.#stop = checkOptions(stop, 'StreamServerEndpointService: stop');
   }
 
   /** @internal one that ends the program whatever it is that keeps it from listening */
@@ -216,5 +217,6 @@ export function serviceFromString(
   description: string,
   factory: IProtocolFactory,
 ): StreamServerEndpointService {
+  checkFactory(factory, 'serviceFromString: factory');
   return StreamServerEndpointService.ending(serverFromString(reactor, description), factory);
 }

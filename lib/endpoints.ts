@@ -2,7 +2,19 @@
  * Endpoints: places to listen at and to connect to, as objects that can be handed around, whatever the kind of
  * transport. Twisted: `twisted.internet.endpoints`.
  */
-import type { Address } from './address.ts';
+import { type Address, checkBindAddress, checkPortOrService } from './address.ts';
+import {
+  checkBoolean,
+  checkClientEndpoint,
+  checkFactory,
+  checkMethods,
+  checkOptions,
+  checkProtocol,
+  checkString,
+  checkTimeLimit,
+  checkWhole,
+  optional,
+} from './arguments.ts';
 import { Deferred } from './defer.ts';
 import { AlreadyListened, ConnectingCancelledError, NoProtocol } from './errors.ts';
 import { Failure } from './failure.ts';
@@ -129,6 +141,7 @@ export function connectOnce<P extends IProtocol>(
 ): Deferred<P> {
   const once = new ConnectOnce(factory);
   try {
+    checkFactory(factory, 'connect: factory');
     once.startedConnecting(start(once));
   } catch (error) {
     if (!once.connected.called) once.connected.errback(new Failure(error));
@@ -184,9 +197,12 @@ export class TCP4ServerEndpoint implements IStreamServerEndpoint {
   readonly #options: TCPServerOptions;
 
   constructor(reactor: IReactorTCP, port: number | string, options: TCPServerOptions = {}) {
-    this.#reactor = reactor;
+    this.#reactor = checkMethods(reactor, 'TCP4ServerEndpoint: reactor', 'a reactor', [
+      'listenTCP',
+    ]);
+    checkPortOrService(port, 0, 'TCP4ServerEndpoint: port');
     this.#port = port;
-    this.#options = options;
+    this.#options = checkServerOptions(options, 'TCP4ServerEndpoint');
   }
 
   listen(factory: IProtocolFactory): Deferred<IListeningPort> {
@@ -197,7 +213,8 @@ export class TCP4ServerEndpoint implements IStreamServerEndpoint {
 /** Listens on a TCP port over IPv6, and for IPv4 clients too where the system allows it. */
 export class TCP6ServerEndpoint extends TCP4ServerEndpoint {
   constructor(reactor: IReactorTCP, port: number | string, options: TCPServerOptions = {}) {
-    super(reactor, port, { ...options, interface: options.interface ?? '::' });
+    const { interface: where = '::' } = checkOptions(options, 'TCP6ServerEndpoint: options');
+    super(reactor, port, { ...options, interface: where });
   }
 }
 
@@ -211,9 +228,14 @@ export class UNIXServerEndpoint implements IStreamServerEndpoint {
   readonly #options: UNIXServerOptions;
 
   constructor(reactor: IReactorUNIX, path: string, options: UNIXServerOptions = {}) {
-    this.#reactor = reactor;
-    this.#path = path;
-    this.#options = options;
+    this.#reactor = checkMethods(reactor, 'UNIXServerEndpoint: reactor', 'a reactor', [
+      'listenUNIX',
+    ]);
+    this.#path = checkString(path, 'UNIXServerEndpoint: path');
+    this.#options = checkOptions(options, 'UNIXServerEndpoint: options');
+    optional(options.backlog, fromOne, 'UNIXServerEndpoint: backlog');
+    optional(options.mode, fromZero, 'UNIXServerEndpoint: mode');
+    optional(options.wantPID, checkBoolean, 'UNIXServerEndpoint: wantPID');
   }
 
   listen(factory: IProtocolFactory): Deferred<IListeningPort> {
@@ -232,9 +254,11 @@ export class AdoptedStreamServerEndpoint implements IStreamServerEndpoint {
   #listened = false;
 
   constructor(reactor: IReactorSocket, fd: number, family: AddressFamily) {
-    this.#reactor = reactor;
-    this.#fd = fd;
-    this.#family = family;
+    this.#reactor = checkMethods(reactor, 'AdoptedStreamServerEndpoint: reactor', 'a reactor', [
+      'adoptStreamPort',
+    ]);
+    this.#fd = checkWhole(fd, 'AdoptedStreamServerEndpoint: fd', 0);
+    this.#family = checkString(family, 'AdoptedStreamServerEndpoint: family') as AddressFamily;
   }
 
   listen(factory: IProtocolFactory): Deferred<IListeningPort> {
@@ -269,10 +293,13 @@ export class TCP4ClientEndpoint implements IStreamClientEndpoint {
     port: number | string,
     options: TCPClientOptions = {},
   ) {
-    this.#reactor = reactor;
-    this.#host = host;
+    this.#reactor = checkMethods(reactor, 'TCP4ClientEndpoint: reactor', 'a reactor', [
+      'connectTCP',
+    ]);
+    this.#host = checkString(host, 'TCP4ClientEndpoint: host');
+    checkPortOrService(port, 1, 'TCP4ClientEndpoint: port');
     this.#port = port;
-    this.#options = options;
+    this.#options = checkClientOptions(options, 'TCP4ClientEndpoint');
   }
 
   connect<P extends IProtocol>(factory: IProtocolFactory<P>): Deferred<P> {
@@ -292,9 +319,13 @@ export class UNIXClientEndpoint implements IStreamClientEndpoint {
   readonly #options: ConnectUNIXOptions;
 
   constructor(reactor: IReactorUNIX, path: string, options: ConnectUNIXOptions = {}) {
-    this.#reactor = reactor;
-    this.#path = path;
-    this.#options = options;
+    this.#reactor = checkMethods(reactor, 'UNIXClientEndpoint: reactor', 'a reactor', [
+      'connectUNIX',
+    ]);
+    this.#path = checkString(path, 'UNIXClientEndpoint: path');
+    this.#options = checkOptions(options, 'UNIXClientEndpoint: options');
+    checkTimeLimit(options.timeout, 'UNIXClientEndpoint: timeout');
+    optional(options.checkPID, checkBoolean, 'UNIXClientEndpoint: checkPID');
   }
 
   connect<P extends IProtocol>(factory: IProtocolFactory<P>): Deferred<P> {
@@ -312,5 +343,28 @@ export function connectProtocol<P extends IProtocol>(
   endpoint: IStreamClientEndpoint,
   protocol: P,
 ): Deferred<P> {
+  checkClientEndpoint(endpoint, 'connectProtocol: endpoint');
+  checkProtocol(protocol, 'connectProtocol: protocol');
   return endpoint.connect({ buildProtocol: () => protocol, doStart() {}, doStop() {} });
+}
+
+// ── What endpoints are given ─────────────────────────────────────────────────────────────────────────────────────────
+
+const fromZero = (value: number, name: string): number => checkWhole(value, name, 0);
+const fromOne = (value: number, name: string): number => checkWhole(value, name, 1);
+
+/** Looks at the options of an endpoint that listens; TypeError or RangeError for what cannot be. */
+export function checkServerOptions<O extends TCPServerOptions>(options: O, name: string): O {
+  const { backlog, interface: where } = checkOptions(options, `${name}: options`);
+  optional(backlog, fromOne, `${name}: backlog`);
+  optional(where, checkString, `${name}: interface`);
+  return options;
+}
+
+/** Looks at the options of an endpoint that connects; TypeError or RangeError for what cannot be. */
+export function checkClientOptions<O extends TCPClientOptions>(options: O, name: string): O {
+  const { timeout, bindAddress } = checkOptions(options, `${name}: options`);
+  checkTimeLimit(timeout, `${name}: timeout`);
+  if (bindAddress !== undefined) checkBindAddress(bindAddress, `${name}: bindAddress`);
+  return options;
 }

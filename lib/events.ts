@@ -2,6 +2,7 @@
  * Waiting for something that several wait for: an event, a condition, a barrier, a result. Twisted has none of them;
  * asyncio: `Event`, `Condition`, `Barrier`; gevent: `Event`, `AsyncResult`.
  */
+import { checkFunction, checkInstance, checkLimit, checkMethods, checkWhole } from './arguments.ts';
 import { Deferred } from './defer.ts';
 import { AlreadyCalledError, BrokenBarrierError } from './errors.ts';
 import { Failure } from './failure.ts';
@@ -66,7 +67,10 @@ export class DeferredCondition {
 
   /** @param lock shared with others, if it is to be */
   constructor(lock: DeferredLock = new DeferredLock()) {
-    this.#lock = lock;
+    this.#lock = checkMethods(lock, 'DeferredCondition: lock', 'a DeferredLock', [
+      'acquire',
+      'release',
+    ]);
   }
 
   get locked(): boolean {
@@ -101,6 +105,7 @@ export class DeferredCondition {
    * a promise, a Deferred or a coroutine, that is waited for with the lock held.
    */
   waitFor<R>(predicate: () => Coroutine<R> | PromiseLike<R> | R): Deferred<R> {
+    checkFunction(predicate, 'DeferredCondition.waitFor: predicate');
     return untilTrue(this, predicate) as Deferred<R>;
   }
 
@@ -110,8 +115,7 @@ export class DeferredCondition {
    * @throws RangeError if nobody holds the lock, and for a count that is no whole number from 0 (Infinity will do)
    */
   notify(count = 1): void {
-    if (count !== Infinity && (!Number.isInteger(count) || count < 0))
-      throw new RangeError(`cannot notify ${count} of those who wait: it is no whole number`);
+    checkLimit(count, 'DeferredCondition.notify: count');
     if (!this.#lock.locked)
       throw new RangeError('cannot notify a condition whose lock is not held');
     this.#waiters.fireFirst(count, () => undefined);
@@ -175,10 +179,7 @@ export class DeferredBarrier {
 
   /** @throws RangeError unless `parties` is a whole number from 1 */
   constructor(parties: number) {
-    if (!Number.isInteger(parties) || parties < 1) {
-      throw new RangeError(`a barrier needs a whole number of parties from 1, not ${parties}`);
-    }
-    this.parties = parties;
+    this.parties = checkWhole(parties, 'DeferredBarrier: parties', 1);
   }
 
   /** How many wait. */
@@ -233,6 +234,7 @@ export class AsyncResult<T> {
 
   /** A result that will be that of `deferred`, which keeps it. */
   static of<T>(deferred: Deferred<T>): AsyncResult<T> {
+    checkInstance(deferred, 'AsyncResult.of: deferred', Deferred);
     const result = new AsyncResult<T>();
     deferred.addCallbacks(
       (value) => {
@@ -299,6 +301,7 @@ export class AsyncResult<T> {
  * shield(work).addTimeout(5, new Clock());   // stops the waiting, not the work
  */
 export function shield<T>(deferred: Deferred<T>): Deferred<T> {
+  checkInstance(deferred, 'shield: deferred', Deferred);
   const shielded = new Deferred<T>();
   Deferred.wait(deferred, {
     resume(result) {

@@ -4,6 +4,7 @@
  * captures are the `stack` that V8 keeps on every Error.
  */
 import { inspect } from 'node:util';
+import { checkMethods, wrongType } from './arguments.ts';
 import { showAwaits } from './awaited.ts';
 import { cut, escapeControls, onOneLine, traceback } from './printable.ts';
 import { writeToStandardError } from './standard-error.ts';
@@ -51,6 +52,8 @@ export class Failure<E extends Error = Error> {
    */
   check<P extends ErrorPattern[]>(...patterns: P): MatchedError<P[number]> | undefined {
     for (const pattern of patterns) {
+      if (typeof pattern !== 'string' && typeof pattern !== 'function')
+        throw wrongType('each pattern', 'a class of errors, or a name or code', pattern);
       if (matches(this.value, pattern)) return this.value as unknown as MatchedError<P[number]>;
     }
     return undefined;
@@ -70,6 +73,7 @@ export class Failure<E extends Error = Error> {
 
   /** Throws the error into a generator, at the `yield` where it waits. */
   throwExceptionIntoGenerator<Y, R>(generator: Generator<Y, R>): IteratorResult<Y, R> {
+    checkMethods(generator, 'throwExceptionIntoGenerator: generator', 'a generator', ['throw']);
     return generator.throw(this.value);
   }
 
@@ -109,11 +113,13 @@ export class Failure<E extends Error = Error> {
 
   /** Writes `getTraceback()` to standard error, or to `out`. */
   printTraceback(out: { write(text: string): unknown } = STANDARD_ERROR): void {
+    checkMethods(out, 'printTraceback: out', 'a stream', ['write']);
     out.write(`${this.getTraceback()}\n`);
   }
 
   /** Writes `getBriefTraceback()` to standard error, or to `out`. */
   printBriefTraceback(out: { write(text: string): unknown } = STANDARD_ERROR): void {
+    checkMethods(out, 'printBriefTraceback: out', 'a stream', ['write']);
     out.write(`${this.getBriefTraceback()}\n`);
   }
 

@@ -3,6 +3,7 @@
  * Twisted: `FileSender` of `twisted.protocols.basic`.
  */
 import { inspect } from 'node:util';
+import { checkWhole } from './arguments.ts';
 import { isDetached } from './bytes.ts';
 import { Deferred } from './defer.ts';
 import { ConsumerStopped } from './errors.ts';
@@ -68,9 +69,7 @@ export class FileSender implements IPullProducer {
 
   /** @throws RangeError unless chunkSize is a whole number from 1 */
   constructor({ chunkSize = 2 ** 14 }: FileSenderOptions = {}) {
-    if (!Number.isSafeInteger(chunkSize) || chunkSize < 1)
-      throw new RangeError(`chunkSize must be a whole number from 1, not ${chunkSize}`);
-    this.#chunkSize = chunkSize;
+    this.#chunkSize = checkWhole(chunkSize, 'FileSender: chunkSize', 1);
   }
 
   /**

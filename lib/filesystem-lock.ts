@@ -2,13 +2,13 @@
  * To wait for a lock between processes. The lock itself is in `lockfile`. Twisted: `DeferredFilesystemLock` of
  * `twisted.internet.defer`.
  */
+import { checkClock, checkSeconds } from './arguments.ts';
 import { Deferred } from './defer.ts';
 import { AlreadyTryingToLockError, TimeoutError } from './errors.ts';
 import type { IDelayedCall, IReactorTime, Seconds } from './interfaces.ts';
 import { FilesystemLock, ownerOf } from './lockfile.ts';
 import { fail, succeed } from './maybe.ts';
 import { reactor } from './reactor.ts';
-import { checkDelay } from './time.ts';
 
 /** How often a lock that another process has is tried again. */
 const INTERVAL: Seconds = 1;
@@ -27,7 +27,7 @@ export class DeferredFilesystemLock extends FilesystemLock {
   /** @param clock whose seconds; default: the process's reactor */
   constructor(name: string, clock: IReactorTime = reactor) {
     super(name);
-    this.#clock = clock;
+    this.#clock = checkClock(clock, 'DeferredFilesystemLock: clock');
   }
 
   /**
@@ -37,7 +37,7 @@ export class DeferredFilesystemLock extends FilesystemLock {
   deferUntilLocked(timeout?: Seconds): Deferred<void> {
     if (this.#trying)
       return fail(new AlreadyTryingToLockError(`already waiting for the lock ${this.name}`));
-    if (timeout !== undefined) checkDelay(timeout, 'timeout');
+    if (timeout !== undefined) checkSeconds(timeout, 'deferUntilLocked: timeout');
     try {
       if (this.lock()) return succeed();
     } catch (error) {

@@ -2,6 +2,16 @@
  * Several Deferreds waited for together. Twisted: `DeferredList`, `gatherResults` and `race` of
  * `twisted.internet.defer`.
  */
+import {
+  checkBoolean,
+  checkInstance,
+  checkIterable,
+  checkMethods,
+  checkOneOf,
+  checkOptions,
+  checkSeconds,
+  wrongValue,
+} from './arguments.ts';
 import { type Relay, Sweep } from './chain.ts';
 import { Deferred } from './defer.ts';
 import { CancelledError, FailureGroup, FirstError } from './errors.ts';
@@ -55,13 +65,16 @@ class List<D extends readonly Deferred<unknown>[], O extends DeferredListOptions
   DeferredListValue<D, O>
 > {
   constructor(deferreds: D, options?: O) {
-    const all = [...deferreds];
+    const all = allDeferreds(deferreds, 'DeferredList: deferreds');
     super(cancelsEach(all) as never);
     const {
       fireOnOneCallback = false,
       fireOnOneErrback = false,
       consumeErrors = false,
-    } = options ?? {};
+    } = checkOptions(options === undefined ? ({} as O) : options, 'DeferredList: options');
+    checkBoolean(fireOnOneCallback, 'DeferredList: fireOnOneCallback');
+    checkBoolean(fireOnOneErrback, 'DeferredList: fireOnOneErrback');
+    checkBoolean(consumeErrors, 'DeferredList: consumeErrors');
     const outcomes: Outcome<unknown>[] = [];
     let missing = deferreds.length;
     if (missing === 0 && !fireOnOneCallback) this.callback([] as never);
@@ -137,11 +150,16 @@ export function gatherResults<const D extends readonly Deferred<unknown>[]>(
   deferreds: D,
   options: GatherOptions = {},
 ): Deferred<Values<D>> {
-  const { cancelOnError = false, consumeErrors = cancelOnError } = options;
-  const all = [...deferreds];
+  const { cancelOnError = false, consumeErrors = cancelOnError } = checkOptions(
+    options,
+    'gatherResults: options',
+  );
+  checkBoolean(cancelOnError, 'gatherResults: cancelOnError');
+  checkBoolean(consumeErrors, 'gatherResults: consumeErrors');
+  const all = allDeferreds(deferreds, 'gatherResults: deferreds');
   const list = new DeferredList(all, { fireOnOneErrback: true, consumeErrors });
   return list.addCallbacks(
-    (outcomes) => (outcomes as Outcome<unknown>[]).map(([, value]) => value) as never,
+    (outcomes) => outcomes.map(([, value]) => value) as never,
     (failure) => {
       if (cancelOnError) cancelAll(all, all[failure.trap(FirstError).index]);
       failure.raiseException();
@@ -156,8 +174,7 @@ export function gatherResults<const D extends readonly Deferred<unknown>[]>(
  * @throws RangeError if there are none: none could win (Twisted's never fires)
  */
 export function race<T>(deferreds: readonly Deferred<T>[]): Deferred<[index: number, value: T]> {
-  if (deferreds.length === 0) throw new RangeError('a race needs at least one Deferred');
-  const all = [...deferreds];
+  const all = someDeferreds(deferreds, 'race: deferreds');
   const failures: Failure[] = [];
   let missing = all.length;
   let over = false;
@@ -217,11 +234,12 @@ export function wait<D extends Deferred<unknown>>(
   deferreds: readonly D[],
   options: WaitOptions = {},
 ): Deferred<Waited<D>> {
-  const { until = 'all', timeout, clock } = options;
-  if (deferreds.length === 0) throw new RangeError('cannot wait for no Deferred at all');
-  if (timeout !== undefined && clock === undefined) throw new TypeError('a timeout needs a clock');
-  // The caller may change the array while it is waited for.
-  const given = [...deferreds];
+  const { until = 'all', timeout, clock } = checkOptions(options, 'wait: options');
+  checkOneOf(until, 'wait: until', ['all', 'first', 'firstFailure']);
+  if (timeout !== undefined) checkSeconds(timeout, 'wait: timeout');
+  if (clock !== undefined || timeout !== undefined)
+    checkMethods(clock, 'wait: clock', 'a reactor or a Clock', ['callLater']);
+  const given = someDeferreds(deferreds, 'wait: deferreds');
   const done = new Set<D>();
   const waited = new Deferred<Waited<D>>();
   const finish = (): void => {
@@ -262,9 +280,10 @@ function watch(deferred: Deferred<unknown>, ended: (failed: boolean) => void): v
 export function asCompleted<T>(
   deferreds: readonly Deferred<T>[],
 ): Iterable<Deferred<T>> & AsyncIterable<T> {
-  const results = deferreds.map(() => new Deferred<T>());
+  const all = allDeferreds(deferreds, 'asCompleted: deferreds');
+  const results = all.map(() => new Deferred<T>());
   let next = 0;
-  for (const deferred of deferreds) {
+  for (const deferred of all) {
     deferred.addCallbacks(
       (value) => {
         fireInside(results[next++] as Deferred<T>, value);
@@ -281,4 +300,18 @@ export function asCompleted<T>(
       for (const result of results) yield await result;
     },
   };
+}
+
+/** A copy of several Deferreds, if that is what they are. */
+function allDeferreds<D extends Deferred<unknown>>(deferreds: readonly D[], name: string): D[] {
+  const all = [...checkIterable(deferreds, name, 'an array of Deferreds')];
+  for (const deferred of all) checkInstance(deferred, `each of ${name}`, Deferred);
+  return all;
+}
+
+/** As {@link allDeferreds}, where there must be one. */
+function someDeferreds<D extends Deferred<unknown>>(deferreds: readonly D[], name: string): D[] {
+  const all = allDeferreds(deferreds, name);
+  if (all.length === 0) throw wrongValue(name, 'one Deferred or more', deferreds);
+  return all;
 }

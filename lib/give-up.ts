@@ -2,6 +2,7 @@
  * Giving a Deferred up: now, when a time has passed, or when an AbortSignal says so. What `Deferred.cancel`,
  * `addTimeout` and `cancelOn` do.
  */
+import { checkFunction, checkMethods, checkSeconds, checkSignal, optional } from './arguments.ts';
 import { Sweep } from './chain.ts';
 import type { Deferred } from './defer.ts';
 import { CancelledError, FirstError, TimeoutError } from './errors.ts';
@@ -82,6 +83,9 @@ export function timeOut<T>(
   cancel: () => void,
   onTimeoutCancel?: (result: T | Failure, timeout: Seconds) => unknown,
 ): Deferred<unknown> {
+  checkSeconds(timeout, 'addTimeout: timeout');
+  checkMethods(clock, 'addTimeout: clock', 'a reactor or a Clock', ['callLater']);
+  optional(onTimeoutCancel, checkFunction, 'addTimeout: onTimeoutCancel');
   let timedOut = false;
   const call = clock.callLater(timeout, () => {
     timedOut = true;
@@ -147,6 +151,7 @@ export function cancelOnAbort(
   signal: AbortSignal,
   cancel: () => void,
 ): void {
+  checkSignal(signal, 'cancelOn: signal');
   if (signal.aborted) {
     cancel();
     return;

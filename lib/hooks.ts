@@ -6,6 +6,7 @@
  * A rule for editors: code that calls a hook hands what it returns to `watchHook`, there and then. It is not passed on
  * to a caller further out, for that may be a user's override which calls `super` and drops it.
  */
+import { checkOptions, checkString } from './arguments.ts';
 import { isObject, isThenable } from './chain.ts';
 import { isCoroutine } from './coroutine.ts';
 import { Deferred } from './defer.ts';
@@ -39,6 +40,8 @@ export function watchHook(outcome: unknown, hook: string, owner: HookOwner | und
 }
 
 function watch(outcome: unknown, hook: string, owner: HookOwner | undefined): void {
+  checkString(hook, 'watchHook: hook');
+  if (owner !== undefined) checkOptions(owner, 'watchHook: owner', 'an owner of hooks');
   const work = deferredOf(outcome, hook);
   if (work === undefined) return;
   Deferred.wait(work, {

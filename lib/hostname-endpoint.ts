@@ -21,6 +21,16 @@ import {
   IPv6Address,
   isIPAddress,
 } from './address.ts';
+import {
+  checkFactory,
+  checkMethods,
+  checkOptions,
+  checkSeconds,
+  checkString,
+  checkTimeLimit,
+  optional,
+  wrongValue,
+} from './arguments.ts';
 import { Deferred } from './defer.ts';
 import { TCP4ClientEndpoint } from './endpoints.ts';
 import {
@@ -47,7 +57,6 @@ import { Logger } from './log.ts';
 import { fail } from './maybe.ts';
 import { buildFrom } from './protocol.ts';
 import { cancelLookup, literalOf } from './resolver.ts';
-import { checkDelay } from './time.ts';
 
 const log = new Logger('plait.endpoints');
 
@@ -106,15 +115,20 @@ export class HostnameEndpoint implements IStreamClientEndpoint {
     port: number,
     options: HostnameEndpointOptions = {},
   ) {
-    this.#reactor = reactor;
-    this.#host = host;
-    this.#port = port;
-    this.#options = options;
+    this.#reactor = checkMethods(reactor, 'HostnameEndpoint: reactor', 'a reactor', [
+      'connectTCP',
+      'callLater',
+    ]);
+    this.#host = checkString(host, 'HostnameEndpoint: host');
+    this.#port = checkPort(port, 1, 'HostnameEndpoint: port');
+    this.#options = checkOptions(options, 'HostnameEndpoint: options');
+    checkTimes(options);
   }
 
   connect<P extends IProtocol>(factory: IProtocolFactory<P>): Deferred<P> {
     try {
       const course = checkedCourse(this.#host, this.#port, this.#options);
+      checkFactory(factory, 'HostnameEndpoint.connect: factory');
       watchHook(factory.doStart(), 'startFactory', logging);
       return new Race(this.#reactor, course, factory).start();
     } catch (error) {
@@ -133,6 +147,21 @@ interface Course {
   readonly resolutionDelay: Seconds;
 }
 
+/** Looks at the times; TypeError or RangeError for what cannot be. */
+function checkTimes({
+  timeout,
+  bindAddress,
+  attemptDelay = ATTEMPT_DELAY,
+  resolutionDelay,
+}: HostnameEndpointOptions): void {
+  const name = 'HostnameEndpoint: attemptDelay';
+  if (checkSeconds(attemptDelay, name) < LEAST_ATTEMPT_DELAY)
+    throw wrongValue(name, `${LEAST_ATTEMPT_DELAY} seconds or more`, attemptDelay);
+  checkTimeLimit(timeout, 'HostnameEndpoint: timeout');
+  optional(resolutionDelay, checkSeconds, 'HostnameEndpoint: resolutionDelay');
+  if (bindAddress !== undefined) checkBindAddress(bindAddress, 'HostnameEndpoint: bindAddress');
+}
+
 function checkedCourse(host: string, port: number, options: HostnameEndpointOptions): Course {
   const {
     timeout = TIMEOUT,
@@ -140,18 +169,13 @@ function checkedCourse(host: string, port: number, options: HostnameEndpointOpti
     attemptDelay = ATTEMPT_DELAY,
     resolutionDelay = RESOLUTION_DELAY,
   } = options;
-  if (checkDelay(attemptDelay, 'attemptDelay') < LEAST_ATTEMPT_DELAY) {
-    throw new RangeError(
-      `attemptDelay must be ${LEAST_ATTEMPT_DELAY} seconds or more, not ${attemptDelay}`,
-    );
-  }
   return {
-    host: checkHost(host),
-    port: checkPort(port, 1),
-    timeout: timeout === null ? null : checkDelay(timeout, 'timeout'),
-    bindAddress: bindAddress && checkBindAddress(bindAddress),
+    host: checkHost(host, 'HostnameEndpoint: host'),
+    port,
+    timeout,
+    bindAddress,
     attemptDelay,
-    resolutionDelay: checkDelay(resolutionDelay, 'resolutionDelay'),
+    resolutionDelay,
   };
 }
 

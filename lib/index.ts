@@ -4,6 +4,7 @@
  * The map, from the bottom up (a file imports only from its own floor or lower ones):
  *
  * - `errors`, `failure`: what can go wrong, and an error that travels as a value.
+ * - `arguments`: checks of what functions are given.
  * - `address`, `bytes`, `log`, `interfaces`: addresses, received bytes, log events, and every contract.
  * - `defer`: Deferred, a value that is not there yet; `chain` is what it is made of, `maybe` makes one of what is there
  *   already, `unhandled` reports failures that nobody took. `time` is the queue of calls to be made later.
@@ -43,6 +44,39 @@ export {
   UNIXAddress,
 } from './address.ts';
 export {
+  type ArgumentError,
+  checkArray,
+  checkBoolean,
+  checkBytes,
+  checkBytesOrString,
+  checkClientEndpoint,
+  checkClientFactory,
+  checkClock,
+  checkConsumer,
+  checkFactory,
+  checkFunction,
+  checkInstance,
+  checkIterable,
+  checkLimit,
+  checkMethods,
+  checkNumber,
+  checkOneOf,
+  checkOptions,
+  checkProtocol,
+  checkSeconds,
+  checkServerEndpoint,
+  checkSignal,
+  checkString,
+  checkTimeLimit,
+  checkTransport,
+  checkWhole,
+  optional,
+  shownArgument,
+  wrongKind,
+  wrongType,
+  wrongValue,
+} from './arguments.ts';
+export {
   asciiLowerCase,
   asciiUpperCase,
   exactly,
@@ -68,14 +102,7 @@ export {
   TLSVersion,
   type VersionOptions,
 } from './ciphers.ts';
-export {
-  type Canceller,
-  Deferred,
-  type DeferredState,
-  getDebugging,
-  setDebugging,
-  type Settled,
-} from './defer.ts';
+export { type Canceller, Deferred, type DeferredState, type Settled } from './defer.ts';
 export { ClientCreator } from './client-creator.ts';
 export {
   backoffPolicy,
@@ -169,7 +196,7 @@ export {
 export { type Coroutine, ensureDeferred, inlineCallbacks, withSignal } from './inline.ts';
 export type { Inspection, OpenKind, PendingCall } from './inspect.ts';
 export type * from './interfaces.ts';
-export { type PendingDeferred, pendingDeferreds } from './pending.ts';
+export { getDebugging, type PendingDeferred, pendingDeferreds, setDebugging } from './pending.ts';
 export {
   eventAsText,
   formatEvent,

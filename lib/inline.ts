@@ -3,6 +3,7 @@
  * goes on inside the `callback()` that fires what it waits for, so no turn of the loop lies between. Twisted:
  * `twisted.internet.defer.inlineCallbacks`. What runs them is in `coroutine.ts`.
  */
+import { checkFunction } from './arguments.ts';
 import { noteName } from './awaited.ts';
 import { type Coroutine, isCoroutine, runCoroutine } from './coroutine.ts';
 import { Deferred, type Settled } from './defer.ts';
@@ -31,6 +32,7 @@ export type { Coroutine } from './coroutine.ts';
 export function inlineCallbacks<This, A extends unknown[], R>(
   fn: (this: This, ...args: A) => Coroutine<R>,
 ): (this: This, ...args: A) => Deferred<Settled<R>> {
+  checkFunction(fn, 'inlineCallbacks: fn');
   noteName(fn);
   return function (this: This, ...args: A): Deferred<Settled<R>> {
     let generator: unknown;
@@ -74,6 +76,7 @@ export function ensureDeferred(thing: unknown): Deferred<unknown> {
  * page.addCallback((response) => response.text()).addCallback(console.log);
  */
 export function withSignal<R>(fn: (signal: AbortSignal) => PromiseLike<R>): Deferred<Awaited<R>> {
+  checkFunction(fn, 'withSignal: fn');
   const controller = new AbortController();
   let promise: PromiseLike<R>;
   try {

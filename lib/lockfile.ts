@@ -6,6 +6,7 @@
  * fails where there is one; a link whose process has died is removed.
  */
 import { existsSync, readlinkSync, renameSync, symlinkSync, unlinkSync } from 'node:fs';
+import { checkString } from './arguments.ts';
 
 /** How often a lock that comes and goes is tried before it counts as another's. */
 const MOST_TRIES = 20;
@@ -21,7 +22,7 @@ export class FilesystemLock implements Disposable {
   #clean = false;
 
   constructor(name: string) {
-    this.name = name;
+    this.name = checkString(name, 'FilesystemLock: name');
   }
 
   /** True while this object has the lock. */

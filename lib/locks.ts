@@ -2,6 +2,7 @@
  * Waiting one's turn: a lock, a semaphore. Whoever waits longest is next; cancelling the Deferred of one who waits
  * takes it out of the line. Twisted: `DeferredLock` and `DeferredSemaphore` of `twisted.internet.defer`.
  */
+import { checkFunction, checkWhole } from './arguments.ts';
 import { Deferred, type Settled } from './defer.ts';
 import { maybeDeferred } from './maybe.ts';
 import { wake, Waiters } from './waiters.ts';
@@ -21,7 +22,7 @@ export class DeferredSemaphore implements Disposable {
 
   /** @throws RangeError unless `tokens` is a whole number from 1 */
   constructor(tokens: number) {
-    this.#limit = this.#free = checkTokens(tokens);
+    this.#limit = this.#free = checkWhole(tokens, 'DeferredSemaphore: tokens', 1);
   }
 
   /**
@@ -35,7 +36,7 @@ export class DeferredSemaphore implements Disposable {
   }
 
   set limit(limit: number) {
-    this.#limit = checkTokens(limit);
+    this.#limit = checkWhole(limit, 'DeferredSemaphore: limit', 1);
   }
 
   /**
@@ -48,9 +49,7 @@ export class DeferredSemaphore implements Disposable {
   }
 
   set tokens(tokens: number) {
-    if (!Number.isInteger(tokens) || tokens < 0)
-      throw new RangeError(`a semaphore has a whole number of tokens from 0, not ${tokens}`);
-    this.#free = tokens;
+    this.#free = checkWhole(tokens, 'DeferredSemaphore: tokens', 0);
     wake(this.#wakeNext);
   }
 
@@ -90,6 +89,7 @@ export class DeferredSemaphore implements Disposable {
 
   /** Calls `fn(...args)` when it is its turn, and releases when what comes of it is there. Fires with that. */
   run<R, A extends unknown[]>(fn: (...args: A) => R, ...args: A): Deferred<Settled<R>> {
+    checkFunction(fn, 'DeferredSemaphore.run: fn');
     return this.acquire().addCallback(() =>
       maybeDeferred(fn, ...args).addBoth((result) => {
         this.release();
@@ -102,11 +102,6 @@ export class DeferredSemaphore implements Disposable {
   [Symbol.dispose](): void {
     this.release();
   }
-}
-
-function checkTokens(tokens: number): number {
-  if (Number.isInteger(tokens) && tokens >= 1) return tokens;
-  throw new RangeError(`a semaphore needs a whole number of tokens from 1, not ${tokens}`);
 }
 
 /**

@@ -4,6 +4,7 @@
  * of `twisted.logger`.
  */
 import { debuglog, format } from 'node:util';
+import { checkMethods, checkOneOf, checkOptions, checkString } from './arguments.ts';
 import { eventAsText, forget, formatEvent, Logger, type LogEvent, type LogLevel } from './log.ts';
 import { hideSecrets, onOneLine, show } from './printable.ts';
 import { writeToStandardError } from './standard-error.ts';
@@ -40,8 +41,11 @@ export interface LoggerObserverOptions {
  */
 export function loggerObserver(
   logger: ForeignLogger,
-  { fields: place = 'first' }: LoggerObserverOptions = {},
+  options: LoggerObserverOptions = {},
 ): (event: LogEvent) => void {
+  const { fields: place = 'first' } = checkOptions(options, 'loggerObserver: options');
+  checkOneOf(place, 'loggerObserver: fields', ['first', 'last', 'none']);
+  checkMethods(logger, 'loggerObserver: logger', 'a logger', ['debug', 'info', 'warn', 'error']);
   return (event) => {
     const { level, failure } = event;
     for (const value of Object.values(event)) hideSecrets(value);
@@ -72,6 +76,7 @@ let writing = false;
 export function consoleObserver(
   to: Pick<Console, 'debug' | 'info' | 'warn' | 'error'> = console,
 ): (event: LogEvent) => void {
+  checkMethods(to, 'consoleObserver: to', 'a console', ['debug', 'info', 'warn', 'error']);
   return (event) => {
     const text = eventAsText(event).trimEnd();
     const before = writing;
@@ -89,6 +94,7 @@ export function consoleObserver(
  * to nothing.
  */
 export function diagnosticsChannelObserver(name = 'plait.log'): (event: LogEvent) => void {
+  checkString(name, 'diagnosticsChannelObserver: name');
   const events = process.getBuiltinModule('node:diagnostics_channel').channel(name);
   return (event) => {
     if (events.hasSubscribers) events.publish(event);
@@ -135,6 +141,7 @@ const METHODS = [
  * @param logger default: one of the namespace `console`
  */
 export function redirectConsole(logger: Logger = new Logger('console')): Disposable {
+  checkMethods(logger, 'redirectConsole: logger', 'a Logger', ['emit']);
   const restore: (() => void)[] = [];
   let over = false;
   for (const [method, level] of METHODS) {

@@ -16,6 +16,7 @@ import {
   writeSync,
 } from 'node:fs';
 import type { Writable } from 'node:stream';
+import { checkFunction, checkLimit, checkMethods, checkOptions } from './arguments.ts';
 import type { Deferred } from './defer.ts';
 import { explain } from './errors.ts';
 import { Fifo } from './fifo.ts';
@@ -72,10 +73,11 @@ export class FileLogObserver implements ILogObserver, AsyncDisposable {
 
   /** @throws RangeError unless maxWaiting is a positive number */
   constructor(out: string | URL | Writable, format: EventFormatter, options: FileLogOptions = {}) {
-    const { maxWaiting = MOST_WAITING } = options;
-    if (!(maxWaiting > 0)) throw new RangeError(`maxWaiting must be above 0, not ${maxWaiting}`);
-    this.#maxWaiting = maxWaiting;
-    this.#format = format;
+    const { maxWaiting = MOST_WAITING } = checkOptions(options, 'FileLogObserver: options');
+    this.#maxWaiting = checkLimit(maxWaiting, 'FileLogObserver: maxWaiting', 1);
+    this.#format = checkFunction(format, 'FileLogObserver: format');
+    if (typeof out !== 'string' && !(out instanceof URL))
+      checkMethods(out, 'FileLogObserver: out', 'a path, a URL, or a stream', ['write', 'on']);
     this.#sink =
       typeof out === 'string' || out instanceof URL ? new FileSink(out) : new StreamSink(out);
   }

@@ -6,6 +6,7 @@
  * looks at a field outside `Writer`.
  */
 import { createReadStream } from 'node:fs';
+import { checkOptions, checkString, wrongType } from './arguments.ts';
 import { ReceiveBuffer } from './bytes.ts';
 import { Failure } from './failure.ts';
 import { formatEvent, LOG_LEVELS, type LogEvent, Logger, type LogLevel } from './log.ts';
@@ -38,6 +39,7 @@ type Json = null | boolean | number | string | readonly Json[] | { readonly [key
  * have a `toString`; bytes become Latin-1. What is too deep, too long, or circular is cut, and says so.
  */
 export function eventAsJSON(event: LogEvent): string {
+  checkOptions(event, 'eventAsJSON: event', 'a log event');
   const message = Object.hasOwn(event, 'message') ? {} : { message: formatEvent(event) };
   const json = new Writer().write({ ...event, ...message });
   return escapeJSON(JSON.stringify(json));
@@ -158,7 +160,7 @@ function* keysOf(value: object): Generator<[string, unknown]> {
  * @throws SyntaxError for what is no event
  */
 export function eventFromJSON(text: string): LogEvent {
-  const parsed = JSON.parse(text) as unknown;
+  const parsed = JSON.parse(checkString(text, 'eventFromJSON: text')) as unknown;
   if (typeof parsed !== 'object' || parsed === null || Array.isArray(parsed))
     throw new SyntaxError('not a log event: no object');
   const event = parsed as Record<string, unknown>;
@@ -198,6 +200,8 @@ export async function* eventsFromJSONLogFile(
   file: string | URL | AsyncIterable<Uint8Array | string> | Iterable<Uint8Array | string>,
 ): AsyncGenerator<LogEvent, void, undefined> {
   const pieces = typeof file === 'string' || file instanceof URL ? createReadStream(file) : file;
+  if (!isIterable(pieces))
+    throw wrongType('eventsFromJSONLogFile: file', 'a path, a URL, or the pieces of a file', file);
   for await (const line of linesOf(pieces as AsyncIterable<Uint8Array | string>)) {
     if (line.length === 0) continue;
     let event: LogEvent;
@@ -225,4 +229,9 @@ async function* linesOf(pieces: AsyncIterable<Uint8Array | string>): AsyncGenera
     }
   }
   yield received.takeAll();
+}
+
+function isIterable(value: unknown): boolean {
+  if (typeof value !== 'object' || value === null) return false;
+  return Symbol.asyncIterator in value || Symbol.iterator in value;
 }

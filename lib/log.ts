@@ -2,6 +2,7 @@
  * Log events and who observes them. An event is structured, and made into text only when an observer wants text; an
  * observer that throws never disturbs the code that logs. Twisted: `twisted.logger`.
  */
+import { checkMethods, checkOptions, checkWhole, wrongType } from './arguments.ts';
 import { Failure } from './failure.ts';
 import { cut, escapeControls, onOneLine, show } from './printable.ts';
 import { writeToStandardError } from './standard-error.ts';
@@ -35,6 +36,12 @@ export interface ILogObserver {
  * it returns is rejected with.
  */
 export type LogObserver = ((event: LogEvent) => void) | ILogObserver;
+
+/** @internal The argument if it is an observer: a function, or something that has `emit`; else TypeError. */
+export function checkObserver(observer: LogObserver, name: string): LogObserver {
+  if (typeof observer === 'function') return observer;
+  return checkMethods(observer, name, 'a function, or an object', ['emit']);
+}
 
 /** @internal Gives an event to an observer, which must not disturb the code that logs. */
 export function tell(observer: LogObserver, event: LogEvent): void {
@@ -72,11 +79,11 @@ export class LogPublisher implements ILogObserver {
   #nested = 0;
 
   constructor(...observers: LogObserver[]) {
-    for (const observer of observers) this.#observers.add(observer);
+    for (const observer of observers) this.addObserver(observer);
   }
 
   addObserver(observer: LogObserver): void {
-    this.#observers.add(observer);
+    this.#observers.add(checkObserver(observer, 'LogPublisher: observer'));
   }
 
   /** Does nothing if it is not there. */
@@ -108,7 +115,8 @@ const LONGEST_TEXT = 256 * 1024;
  * `\u202e`, and a field starts no new line. Of a long field the first 16 Ki characters are shown.
  */
 export function formatEvent(event: LogEvent): string {
-  const text = event.format.replace(/\{(\w+)\}/g, (whole, name: string) =>
+  const { format } = checkOptions(event, 'formatEvent: event', 'a log event');
+  const text = show(format).replace(/\{(\w+)\}/g, (whole, name: string) =>
     Object.hasOwn(event, name) ? show(event[name]).replaceAll('\n', '\\n') : whole,
   );
   return escapeControls(cut(text, LONGEST_TEXT));
@@ -119,7 +127,7 @@ export function formatEvent(event: LogEvent): string {
  * none of which looks like an event.
  */
 export function eventAsText(event: LogEvent): string {
-  const { level, namespace, failure } = event;
+  const { level, namespace, failure } = checkOptions(event, 'eventAsText: event', 'a log event');
   const head = `${timeAsText(event.time)} [${name(namespace)}#${name(level)}]`;
   const text = indentRest(`${head} ${formatEvent(event)}`);
   if (failure === undefined) return `${text}\n`;
@@ -185,9 +193,7 @@ export class LimitedHistoryLogObserver implements ILogObserver {
    * @throws RangeError unless that is a whole number from 1
    */
   constructor(size = 64 * 1024) {
-    if (!Number.isSafeInteger(size) || size < 1)
-      throw new RangeError(`size must be a whole number from 1, not ${size}`);
-    this.#size = size;
+    this.#size = checkWhole(size, 'LimitedHistoryLogObserver: size', 1);
   }
 
   emit(event: LogEvent): void {
@@ -206,6 +212,7 @@ export class LimitedHistoryLogObserver implements ILogObserver {
 
   /** Gives `observer` what it keeps, the oldest first. */
   replayTo(observer: LogObserver): void {
+    checkObserver(observer, 'replayTo: observer');
     for (const event of this.events) tell(observer, event);
   }
 
@@ -261,6 +268,9 @@ export class Logger {
    * @param observer where the events go. Default: `globalLogPublisher`
    */
   constructor(namespace: string | object = 'main', observer: LogObserver = globalLogPublisher) {
+    if (typeof namespace !== 'string' && !isObject(namespace))
+      throw wrongType('Logger: namespace', 'a string, a class or an object', namespace);
+    checkObserver(observer, 'Logger: observer');
     this.source = typeof namespace === 'object' ? namespace : undefined;
     this.namespace = nameOf(namespace);
     this.#observer = observer;
@@ -272,7 +282,8 @@ export class Logger {
       time: Date.now() / 1000,
       level,
       namespace: this.namespace,
-      format,
+      // Whoever logs is not disturbed: what is no text is shown as one.
+      format: typeof format === 'string' ? format : show(format),
     };
     if (this.source !== undefined) (event as Record<string, unknown>)['source'] = this.source;
     if (nested >= MOST_NESTED) return;
@@ -328,6 +339,10 @@ export class Logger {
   failureHandler(format: string, level: LogLevel = 'critical'): <T>(fn: () => T) => Operation<T> {
     return (fn) => this.failuresHandled(format, fn, level);
   }
+}
+
+function isObject(value: unknown): boolean {
+  return (typeof value === 'object' && value !== null) || typeof value === 'function';
 }
 
 function nameOf(namespace: string | object): string {

@@ -3,6 +3,14 @@
  * and looking at events in tests. Events and Loggers are in `log.ts`; files in `log-files.ts`; other loggers in
  * `log-bridges.ts`. Twisted: `twisted.logger`.
  */
+import {
+  checkBoolean,
+  checkIterable,
+  checkMethods,
+  checkOneOf,
+  checkOptions,
+  checkString,
+} from './arguments.ts';
 import { redirectConsole } from './log-bridges.ts';
 import {
   earlyEvents,
@@ -16,6 +24,7 @@ import {
   type LogObserver,
   type LogPublisher,
   stderrObserver,
+  checkObserver,
   tell,
 } from './log.ts';
 
@@ -56,9 +65,18 @@ export class FilteringLogObserver implements ILogObserver {
     predicates: Iterable<LogPredicate>,
     negativeObserver: LogObserver = () => {},
   ) {
-    this.#observer = observer;
-    this.#predicates = [...predicates];
-    this.#negativeObserver = negativeObserver;
+    this.#observer = checkObserver(observer, 'FilteringLogObserver: observer');
+    this.#predicates = [
+      ...checkIterable(predicates, 'FilteringLogObserver: predicates', 'an array of predicates'),
+    ];
+    for (const predicate of this.#predicates) {
+      if (typeof predicate !== 'function')
+        checkMethods(predicate, 'each of predicates', 'a function, or an object', ['decide']);
+    }
+    this.#negativeObserver = checkObserver(
+      negativeObserver,
+      'FilteringLogObserver: negativeObserver',
+    );
   }
 
   emit(event: LogEvent): void {
@@ -92,11 +110,12 @@ export class LogLevelFilterPredicate implements ILogPredicate {
    * @throws RangeError for what is no level
    */
   constructor(defaultLogLevel: LogLevel = 'info') {
-    this.#defaultLevel = checkLevel(defaultLogLevel);
+    this.#defaultLevel = checkLevel(defaultLogLevel, 'LogLevelFilterPredicate: defaultLogLevel');
   }
 
   /** The level from which on events of this namespace pass; without a namespace, the default. */
   logLevelForNamespace(namespace = ''): LogLevel {
+    checkString(namespace, 'logLevelForNamespace: namespace');
     for (
       let name = namespace;
       name !== '';
@@ -114,7 +133,8 @@ export class LogLevelFilterPredicate implements ILogPredicate {
    * @throws RangeError for what is no level
    */
   setLogLevelForNamespace(namespace: string, level: LogLevel): void {
-    checkLevel(level);
+    checkString(namespace, 'setLogLevelForNamespace: namespace');
+    checkLevel(level, 'setLogLevelForNamespace: level');
     if (namespace === '') this.#defaultLevel = level;
     else this.#levels.set(namespace, level);
   }
@@ -131,9 +151,8 @@ export class LogLevelFilterPredicate implements ILogPredicate {
   }
 }
 
-function checkLevel(level: LogLevel): LogLevel {
-  if (LOG_LEVELS.includes(level)) return level;
-  throw new RangeError(`a level must be one of ${LOG_LEVELS.join(', ')}, not ${level as unknown}`);
+function checkLevel(level: LogLevel, name: string): LogLevel {
+  return checkOneOf(level, name, LOG_LEVELS);
 }
 
 /** Options of {@link LogBeginner.beginLoggingTo}. */
@@ -154,8 +173,14 @@ export class LogBeginner {
    * those before, and that is logged as a warning, for it is hardly meant. Twisted: `beginLoggingTo`.
    */
   beginLoggingTo(observers: Iterable<LogObserver>, options: BeginLoggingOptions = {}): void {
-    const { discardBuffer = false, redirectConsole: redirect = false } = options;
-    const all = [...observers];
+    const { discardBuffer = false, redirectConsole: redirect = false } = checkOptions(
+      options,
+      'beginLoggingTo: options',
+    );
+    checkBoolean(discardBuffer, 'beginLoggingTo: discardBuffer');
+    checkBoolean(redirect, 'beginLoggingTo: redirectConsole');
+    const all = [...checkIterable(observers, 'beginLoggingTo: observers', 'an array of observers')];
+    for (const observer of all) checkObserver(observer, 'beginLoggingTo: each of observers');
     if (!this.#begun) {
       globalLogPublisher.removeObserver(stderrObserver);
       globalLogPublisher.removeObserver(earlyEvents);
@@ -185,6 +210,10 @@ export interface CapturedLogs extends ReadonlyArray<LogEvent>, Disposable {}
  * captured.map((event) => event.format);   // [ 'open' ]
  */
 export function capturedLogs(publisher: LogPublisher = globalLogPublisher): CapturedLogs {
+  checkMethods(publisher, 'capturedLogs: publisher', 'a LogPublisher', [
+    'addObserver',
+    'removeObserver',
+  ]);
   const events: LogEvent[] = [];
   const observer = (event: LogEvent): void => {
     events.push(event);

@@ -1,6 +1,7 @@
 /**
  * Deferreds of what is there already. Twisted: `succeed`, `fail` and `maybeDeferred` of `twisted.internet.defer`.
  */
+import { checkFunction, checkMethods } from './arguments.ts';
 import { Deferred, type Settled } from './defer.ts';
 import { Failure } from './failure.ts';
 import { close, frames, open } from './frames.ts';
@@ -35,6 +36,7 @@ export function maybeDeferred<R, A extends unknown[]>(
   fn: (...args: A) => R,
   ...args: A
 ): Deferred<Settled<R>> {
+  checkFunction(fn, 'maybeDeferred: fn');
   const before = frames.opened;
   open(fn);
   let outcome: unknown;
@@ -69,6 +71,7 @@ export function passthru<T>(result: T): T {
  * Logs a failure and returns it: an errback that lets the failure go on. Twisted: `logError`.
  */
 export function logError(failure: Failure): Failure {
+  checkMethods(failure, 'logError: failure', 'a Failure', ['getTraceback']);
   log.failure('a Deferred failed', failure);
   return failure;
 }

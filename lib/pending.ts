@@ -3,12 +3,14 @@
  * while debugging is on (`setDebugging`, `PLAIT_DEBUG=1`), since that costs a stack trace each, and never kept alive by
  * it. asyncio: `all_tasks` and the call graph of a task.
  */
+import { checkBoolean } from './arguments.ts';
 
 /** True while debugging is on. */
 export let debugging = process.env['PLAIT_DEBUG'] === '1';
 
 /** Makes every Deferred remember where it was made and fired, for messages and reports; as `PLAIT_DEBUG=1` does. */
 export function setDebugging(on: boolean): void {
+  checkBoolean(on, 'setDebugging: on');
   debugging = on;
 }
 

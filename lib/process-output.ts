@@ -3,6 +3,13 @@
  * siblings of `twisted.internet.utils`.
  */
 import { inspect } from 'node:util';
+import {
+  checkBoolean,
+  checkBytesOrString,
+  checkNumber,
+  checkOptions,
+  optional,
+} from './arguments.ts';
 import { unpinned } from './bytes.ts';
 import { Deferred } from './defer.ts';
 import {
@@ -67,13 +74,8 @@ abstract class Run<T> extends ProcessProtocol {
 
   constructor(executable: string, maxBytes = MOST_BYTES, stdin?: Uint8Array | string) {
     super();
-    if (!(maxBytes >= 0)) throw new RangeError(`maxBytes must be from 0, not ${String(maxBytes)}`);
-    if (
-      stdin !== undefined &&
-      typeof stdin !== 'string' &&
-      !((stdin as unknown) instanceof Uint8Array)
-    )
-      throw new TypeError(`stdinBytes must be a Uint8Array or a string, not ${inspect(stdin)}`);
+    checkNumber(maxBytes, 'maxBytes');
+    optional(stdin, checkBytesOrString, 'stdinBytes');
     this.#executable = executable;
     this.#maxBytes = maxBytes;
     this.#stdin = stdin;
@@ -209,6 +211,8 @@ export function getProcessOutput(
   executable: string,
   options: ProcessOutputOptions = {},
 ): Deferred<Buffer> {
+  checkOptions(options, 'getProcessOutput: options');
+  optional(options.errortoo, checkBoolean, 'getProcessOutput: errortoo');
   return start(new OutputRun(executable, options), executable, options);
 }
 
@@ -222,6 +226,7 @@ export function getProcessValue(
   executable: string,
   options: RunProcessOptions = {},
 ): Deferred<number> {
+  checkOptions(options, 'getProcessValue: options');
   return start(new ValueRun(executable, Infinity), executable, options);
 }
 
@@ -236,6 +241,6 @@ export function getProcessOutputAndValue(
   executable: string,
   options: ProcessOutputAndValueOptions = {},
 ): Deferred<ProcessOutputAndValue> {
-  const { maxBytes, stdinBytes } = options;
+  const { maxBytes, stdinBytes } = checkOptions(options, 'getProcessOutputAndValue: options');
   return start(new OutputAndValueRun(executable, maxBytes, stdinBytes), executable, options);
 }

@@ -1,6 +1,7 @@
 /**
  * Waiting for promises, for those above all that `async` functions return: see `frames.ts`.
  */
+import { checkFunction, checkMethods, checkOptions, optional } from './arguments.ts';
 import { isCoroutine, isThenable } from './chain.ts';
 import type { Deferred as DeferredType } from './defer.ts';
 import { Failure } from './failure.ts';
@@ -96,4 +97,17 @@ export function watched(outcome: unknown): void {
   work.addErrback((failure) => {
     log.failure('a canceller failed', failure);
   });
+}
+
+/** What `fromPromise` is to abort the promise with, once its arguments have been looked at. */
+export function abortOf(
+  promise: PromiseLike<unknown>,
+  options: { readonly abort?: () => void },
+): (() => void) | undefined {
+  checkMethods(promise, 'fromPromise: promise', 'a promise', ['then']);
+  return optional(
+    checkOptions(options, 'fromPromise: options').abort,
+    checkFunction,
+    'fromPromise: abort',
+  );
 }

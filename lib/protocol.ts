@@ -3,6 +3,7 @@
  * here. Twisted: `twisted.internet.protocol`.
  */
 import type { Address } from './address.ts';
+import { checkFunction, checkMethods } from './arguments.ts';
 import type { Failure } from './failure.ts';
 import { isPending, watchHook } from './hooks.ts';
 import type {
@@ -100,6 +101,7 @@ export function buildFrom<P extends IProtocol>(
   factory: Pick<IProtocolFactory<P>, 'buildProtocol'>,
   address: Address,
 ): P | null {
+  checkMethods(factory, 'buildFrom: factory', 'a Factory, or an object', ['buildProtocol']);
   const built: unknown = factory.buildProtocol(address);
   // A function that returns nothing refuses too, as in Python.
   if (built === null || built === undefined) return null;
@@ -141,6 +143,7 @@ export class Factory<P extends IProtocol = IProtocol> implements IProtocolFactor
     this: new () => F,
     protocol: ProtocolClass<P>,
   ): FactoryOf<F, P> {
+    checkFunction(protocol, 'Factory.forProtocol: protocol');
     const factory = new this();
     factory.protocol = protocol;
     return factory as never;

@@ -3,6 +3,13 @@
  * `twisted.internet.defer`; asyncio and gevent: `Queue`, `LifoQueue`, `PriorityQueue`, whose waiting put, `join` and
  * `shutdown` are here too.
  */
+import {
+  checkBoolean,
+  checkFunction,
+  checkLimit,
+  checkMethods,
+  checkOptions,
+} from './arguments.ts';
 import { Deferred } from './defer.ts';
 import { QueueOverflow, QueueShutDown, QueueUnderflow } from './errors.ts';
 import { Failure } from './failure.ts';
@@ -55,7 +62,7 @@ class Sorted<T> implements QueueStore<T> {
   #comparing = false;
 
   constructor(compare: (a: T, b: T) => number) {
-    this.#compare = compare;
+    this.#compare = checkFunction(compare, 'PriorityQueue: compare');
   }
 
   get size(): number {
@@ -171,9 +178,10 @@ export class DeferredQueue<T> implements AsyncIterable<T> {
    * @throws RangeError for a size or backlog that is no whole number from 0
    */
   constructor(options: QueueOptions = {}, store: QueueStore<T> = new Fifo<T>()) {
-    this.#size = checkLimit('size', options.size);
-    this.#backlog = checkLimit('backlog', options.backlog);
-    this.#store = store;
+    const { size = Infinity, backlog = Infinity } = checkOptions(options, 'DeferredQueue: options');
+    this.#size = checkLimit(size, 'DeferredQueue: size');
+    this.#backlog = checkLimit(backlog, 'DeferredQueue: backlog');
+    this.#store = checkMethods(store, 'DeferredQueue: store', 'a store', ['add', 'take']);
   }
 
   /**
@@ -186,7 +194,7 @@ export class DeferredQueue<T> implements AsyncIterable<T> {
   }
 
   set size(size: number) {
-    this.#size = checkLimit('size', size);
+    this.#size = checkLimit(size, 'DeferredQueue: size');
     wake(this.#goOn);
   }
 
@@ -200,7 +208,7 @@ export class DeferredQueue<T> implements AsyncIterable<T> {
   }
 
   set backlog(backlog: number) {
-    this.#backlog = checkLimit('backlog', backlog);
+    this.#backlog = checkLimit(backlog, 'DeferredQueue: backlog');
   }
 
   /** How many things are in it. */
@@ -360,9 +368,11 @@ export class DeferredQueue<T> implements AsyncIterable<T> {
    * dealt with. Those who wait fail with QueueShutDown.
    */
   shutdown(options: { readonly immediate?: boolean } = {}): void {
+    const { immediate = false } = checkOptions(options, 'DeferredQueue.shutdown: options');
+    checkBoolean(immediate, 'DeferredQueue.shutdown: immediate');
     const isFirst = !this.#shutDown;
     this.#shutDown = true;
-    if (options.immediate === true) {
+    if (immediate) {
       this.#unfinished -= this.#store.size + this.#accepted;
       this.#accepted = 0;
       this.#store = new Fifo<T>();
@@ -433,11 +443,4 @@ function byLess(a: unknown, b: unknown): number {
 function mustBeNoDeferred(thing: unknown): void {
   if (thing instanceof Deferred)
     throw new TypeError('a Deferred cannot be put in a queue: put what it fires with');
-}
-
-function checkLimit(what: string, given = Infinity): number {
-  if (given !== Infinity && (!Number.isInteger(given) || given < 0)) {
-    throw new RangeError(`a queue's ${what} is a whole number from 0, not ${given}`);
-  }
-  return given;
 }

@@ -4,7 +4,17 @@
  */
 import { constants } from 'node:os';
 import type { EventEmitter } from 'eventemitter3';
-import { Deferred, getDebugging, setDebugging } from './defer.ts';
+import {
+  checkBoolean,
+  checkFunction,
+  checkMethods,
+  checkOptions,
+  checkString,
+  checkTimeLimit,
+  checkWhole,
+  optional,
+} from './arguments.ts';
+import { Deferred } from './defer.ts';
 import {
   ConnectionLost,
   ReactorAlreadyInstalledError,
@@ -33,14 +43,14 @@ import { type Inspection, inspection } from './inspect.ts';
 import type { HookResult } from './interfaces.ts';
 import { Logger } from './log.ts';
 import { ObservedEvents } from './observed-events.ts';
-import { pendingDeferreds } from './pending.ts';
+import { getDebugging, pendingDeferreds, setDebugging } from './pending.ts';
 import { MOST_NAMED, Shutdown } from './shutdown.ts';
 import { Signals } from './signals.ts';
 import { type DebugOptions, type SlowCallback, SlowCallbacks } from './slow-callbacks.ts';
 import { type AnyFunction, ThreadCalls } from './threads/calls.ts';
 import { ThreadPool } from './threads/pool.ts';
 import type { ThreadWork } from './threads/task.ts';
-import { CallQueue, checkDelay } from './time.ts';
+import { CallQueue } from './time.ts';
 import type { Closable, Home } from './transport/home.ts';
 import { Stream } from './transport/stream.ts';
 import { nameOfFunction, SystemEvents } from './triggers.ts';
@@ -147,8 +157,11 @@ export class ReactorBase implements IReactorCore, IReactorTime, IReactorThreads,
    * @param options.debug as the property `debug`; on by default where `PLAIT_DEBUG` is 1
    */
   constructor(options: { readonly io?: IO; readonly debug?: boolean | DebugOptions } = {}) {
-    const { io, debug = process.env['PLAIT_DEBUG'] === '1' } = options;
-    this.#io = io;
+    const { io, debug = process.env['PLAIT_DEBUG'] === '1' } = checkOptions(
+      options,
+      'Reactor: options',
+    );
+    this.#io = optional(io, checkBody, 'Reactor: io');
     if (debug !== false) this.debug = debug;
   }
 
@@ -162,6 +175,7 @@ export class ReactorBase implements IReactorCore, IReactorTime, IReactorThreads,
   }
 
   set debug(debug: boolean | DebugOptions) {
+    if (typeof debug !== 'boolean') checkOptions(debug, 'debug', 'true, false or options');
     const before = this.home.slow;
     const slow =
       debug === false
@@ -197,6 +211,7 @@ export class ReactorBase implements IReactorCore, IReactorTime, IReactorThreads,
    * @throws ReactorAlreadyInstalledError once the reactor has been used
    */
   install(io: IO): void {
+    checkBody(io, 'install: io');
     if (this.#io !== undefined) {
       throw new ReactorAlreadyInstalledError(
         `cannot install ${io.name}: the reactor already uses ${this.#io.name}`,
@@ -275,9 +290,10 @@ export class ReactorBase implements IReactorCore, IReactorTime, IReactorThreads,
       installSignalHandlers = true,
       shutdownTimeout = SHUTDOWN_TIMEOUT,
       threadGrace = THREAD_GRACE,
-    } = options;
-    if (shutdownTimeout !== null) checkDelay(shutdownTimeout, 'shutdownTimeout');
-    if (threadGrace !== null) checkDelay(threadGrace, 'threadGrace');
+    } = checkOptions(options, 'run: options');
+    checkBoolean(installSignalHandlers, 'run: installSignalHandlers');
+    checkTimeLimit(shutdownTimeout, 'run: shutdownTimeout');
+    checkTimeLimit(threadGrace, 'run: threadGrace');
     this.#limits = { shutdown: shutdownTimeout, threads: threadGrace };
     this.#handlesSignals = installSignalHandlers;
     this.#state = 'starting';
@@ -448,7 +464,7 @@ export class ReactorBase implements IReactorCore, IReactorTime, IReactorThreads,
     fn: (...args: A) => unknown,
     ...args: A
   ): TriggerID {
-    noteFunction(fn);
+    noteFunction(checkFunction(fn, 'addSystemEventTrigger: fn'));
     const call = () => this.#call(`the trigger ${phase} ${eventType}`, fn, args);
     return this.#triggers.add(phase, eventType, call, nameOfFunction(fn));
   }
@@ -458,13 +474,14 @@ export class ReactorBase implements IReactorCore, IReactorTime, IReactorThreads,
   }
 
   fireSystemEvent(eventType: string): Deferred<void> {
-    return this.#triggers.fire(eventType);
+    return this.#triggers.fire(checkString(eventType, 'fireSystemEvent: eventType'));
   }
 
   callWhenRunning<A extends unknown[]>(
     fn: (...args: A) => unknown,
     ...args: A
   ): TriggerID | undefined {
+    checkFunction(fn, 'callWhenRunning: fn');
     if (!this.running) return this.addSystemEventTrigger('after', 'startup', fn, ...args);
     try {
       outside(() =>
@@ -491,7 +508,7 @@ export class ReactorBase implements IReactorCore, IReactorTime, IReactorThreads,
   }
 
   removeSignalHandler(name: string): boolean {
-    return this.#signals.remove(name);
+    return this.#signals.remove(checkString(name, 'removeSignalHandler: name'));
   }
 
   // ── Threads ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -507,7 +524,7 @@ export class ReactorBase implements IReactorCore, IReactorTime, IReactorThreads,
   }
 
   allowedFromThread(name: string): AnyFunction {
-    return this.#threadCalls.named(name);
+    return this.#threadCalls.named(checkString(name, 'allowedFromThread: name'));
   }
 
   getThreadPool(): ThreadPool {
@@ -535,6 +552,7 @@ export class ReactorBase implements IReactorCore, IReactorTime, IReactorThreads,
   }
 
   suggestThreadPoolSize(size: number): void {
+    checkWhole(size, 'suggestThreadPoolSize: size', 1);
     this.getThreadPool().adjustPoolsize(size);
   }
 
@@ -545,6 +563,10 @@ export class ReactorBase implements IReactorCore, IReactorTime, IReactorThreads,
   } {
     return { open: [...reactor.#open], threadPool: reactor.#threadPool };
   }
+}
+
+function checkBody(io: IO, name: string): IO {
+  return checkMethods(io, name, 'a body', ['now', 'alarm', 'soon', 'connect', 'listen']);
 }
 
 function bodyByName(name: string): IO {

@@ -9,7 +9,7 @@
 import {
   checkBindAddress,
   checkHost,
-  checkPort,
+  checkPortOrService,
   HostnameAddress,
   ipAddress,
   isIPAddress,
@@ -17,6 +17,21 @@ import {
   PipeAddress,
   UNIXAddress,
 } from './address.ts';
+import {
+  checkBoolean,
+  checkClientFactory,
+  checkFactory,
+  checkMethods,
+  checkOptions,
+  checkProtocol,
+  checkString,
+  checkTimeLimit,
+  checkWhole,
+  optional,
+  shownArgument,
+  wrongType,
+  wrongValue,
+} from './arguments.ts';
 import type { Deferred } from './defer.ts';
 import { InvalidAddressError, ServiceNameUnknownError } from './errors.ts';
 import type {
@@ -62,7 +77,6 @@ import { portNames, SERVICES_FILE } from './io/port-names.ts';
 import { outside } from './frames.ts';
 import { ReactorBase } from './reactor-base.ts';
 import { LOOKUP_TIMEOUT, Names } from './resolver.ts';
-import { checkDelay } from './time.ts';
 import type { ITLSContextFactory } from './tls-settings.ts';
 import { adoptConnection, checkAdoptable } from './transport/adopt.ts';
 import { Connector } from './transport/connect.ts';
@@ -112,6 +126,7 @@ export class Reactor
     protocol: IDatagramProtocol,
     options: ListenUDPOptions = {},
   ): IUDPTransport {
+    checkDatagrams('listenUDP', protocol, options);
     const target = datagramTarget(port, options.interface);
     return outside(() => bind(new UDPPort(this.home, this.body(), target, protocol, options)));
   }
@@ -122,6 +137,8 @@ export class Reactor
     protocol: IDatagramProtocol,
     options: ListenMulticastOptions = {},
   ): IMulticastTransport {
+    checkDatagrams('listenMulticast', protocol, options);
+    optional(options.listenMultiple, checkBoolean, 'listenMulticast: listenMultiple');
     const target = datagramTarget(port, options.interface, options.listenMultiple);
     return outside(() =>
       bind(new MulticastPort(this.home, this.body(), target, protocol, options)),
@@ -143,6 +160,7 @@ export class Reactor
     maxPacketSize?: number,
   ): IUDPTransport {
     const limits = maxPacketSize === undefined ? {} : { maxPacketSize };
+    checkDatagrams('adoptDatagramPort', protocol, limits);
     const target = adoptedTarget(fd, family);
     return outside(() => bind(new UDPPort(this.home, this.body(), target, protocol, limits)));
   }
@@ -158,7 +176,7 @@ export class Reactor
     factory: IProtocolFactory,
     options: ListenTCPOptions = {},
   ): IListeningPort {
-    return this.#listenTCP(port, factory, options);
+    return this.#listenTCP('listenTCP', port, factory, options);
   }
 
   listenSSL(
@@ -167,21 +185,25 @@ export class Reactor
     contextFactory: ITLSContextFactory,
     options: ListenSSLOptions = {},
   ): IListeningPort {
-    const securing = { contextFactory, handshakeTimeout: options.handshakeTimeout };
-    checkSecuring('server', securing);
-    return this.#listenTCP(port, factory, options, securing);
+    const { handshakeTimeout } = checkOptions(options, 'listenSSL: options');
+    const securing = { contextFactory, handshakeTimeout };
+    checkSecuring('server', securing, 'listenSSL');
+    return this.#listenTCP('listenSSL', port, factory, options, securing);
   }
 
   #listenTCP(
+    name: string,
     port: number | string,
     factory: IProtocolFactory,
     options: ListenTCPOptions,
     securing?: Securing,
   ): IListeningPort {
-    const { backlog = BACKLOG, interface: where = '' } = options;
-    const number = checkPort(typeof port === 'string' ? portByName(port) : port);
-    checkBacklog(backlog);
-    const host = where === '' ? '0.0.0.0' : checkHost(where);
+    const { backlog = BACKLOG, interface: where = '' } = checkOptions(options, `${name}: options`);
+    checkPortOrService(port, 0, `${name}: port`);
+    const number = typeof port === 'string' ? portByName(port) : port;
+    checkFactory(factory, `${name}: factory`);
+    checkWhole(backlog, `${name}: backlog`, 1);
+    const host = where === '' ? '0.0.0.0' : checkHost(where, `${name}: interface`);
     const target = { host, port: number, backlog };
     return this.#listen(new Port(this.home, this.body(), target, factory, securing));
   }
@@ -191,21 +213,30 @@ export class Reactor
     factory: IProtocolFactory,
     options: ListenUNIXOptions = {},
   ): IListeningPort {
-    const { backlog = BACKLOG, mode = 0o666, wantPID = false } = options;
-    checkBacklog(backlog);
+    const {
+      backlog = BACKLOG,
+      mode = 0o666,
+      wantPID = false,
+    } = checkOptions(options, 'listenUNIX: options');
+    checkFactory(factory, 'listenUNIX: factory');
+    checkWhole(backlog, 'listenUNIX: backlog', 1);
     checkMode(mode);
-    const target = { path: checkPath(path), mode, backlog, wantPID };
+    checkBoolean(wantPID, 'listenUNIX: wantPID');
+    const target = { path: checkPath(path, 'listenUNIX: path'), mode, backlog, wantPID };
     return this.#listen(new Port(this.home, this.body(), target, factory));
   }
 
   adoptStreamPort(fd: number, family: AddressFamily, factory: IProtocolFactory): IListeningPort {
-    checkAdoptable(fd, family);
+    checkAdoptable('adoptStreamPort', fd, family);
+    checkFactory(factory, 'adoptStreamPort: factory');
     return this.#listen(
       new Port(this.home, this.body(), { fd, family, backlog: BACKLOG }, factory),
     );
   }
 
   adoptStreamConnection(fd: number, family: AddressFamily, factory: IProtocolFactory): ITransport {
+    checkAdoptable('adoptStreamConnection', fd, family);
+    checkFactory(factory, 'adoptStreamConnection: factory');
     return outside(() => adoptConnection(this.home, this.body(), fd, family, factory));
   }
 
@@ -221,7 +252,7 @@ export class Reactor
     factory: IClientFactory,
     options: ConnectTCPOptions = {},
   ): IConnector {
-    return this.#connectTCP(host, port, factory, options);
+    return this.#connectTCP('connectTCP', host, port, factory, options);
   }
 
   connectSSL(
@@ -231,23 +262,26 @@ export class Reactor
     contextFactory: ITLSContextFactory,
     options: ConnectSSLOptions = {},
   ): IConnector {
-    const securing = { contextFactory, handshakeTimeout: options.handshakeTimeout };
-    checkSecuring('client', securing);
-    return this.#connectTCP(host, port, factory, options, securing);
+    const { handshakeTimeout } = checkOptions(options, 'connectSSL: options');
+    const securing = { contextFactory, handshakeTimeout };
+    checkSecuring('client', securing, 'connectSSL');
+    return this.#connectTCP('connectSSL', host, port, factory, options, securing);
   }
 
   #connectTCP(
+    called: string,
     host: string,
     port: number | string,
     factory: IClientFactory,
     options: ConnectTCPOptions,
     securing?: Securing,
   ): IConnector {
-    const { timeout = CONNECT_TIMEOUT, bindAddress } = options;
-    const name = checkHost(host);
-    if (typeof port !== 'string') checkPort(port, 1);
-    if (timeout !== null) checkDelay(timeout, 'timeout');
-    if (bindAddress !== undefined) checkBindAddress(bindAddress);
+    const { timeout = CONNECT_TIMEOUT, bindAddress } = checkOptions(options, `${called}: options`);
+    const name = checkHost(host, `${called}: host`);
+    checkPortOrService(port, 1, `${called}: port`);
+    checkClientFactory(factory, `${called}: factory`);
+    checkTimeLimit(timeout, `${called}: timeout`);
+    if (bindAddress !== undefined) checkBindAddress(bindAddress, `${called}: bindAddress`);
     const io = this.body();
     const number = typeof port === 'string' ? (portNames.portOf(port) ?? 0) : port;
     const dial = (events: ConnectEvents): Attempt => {
@@ -263,9 +297,14 @@ export class Reactor
   }
 
   connectUNIX(path: string, factory: IClientFactory, options: ConnectUNIXOptions = {}): IConnector {
-    const { timeout = CONNECT_TIMEOUT, checkPID = false } = options;
-    checkPath(path);
-    if (timeout !== null) checkDelay(timeout, 'timeout');
+    const { timeout = CONNECT_TIMEOUT, checkPID = false } = checkOptions(
+      options,
+      'connectUNIX: options',
+    );
+    checkPath(path, 'connectUNIX: path');
+    checkClientFactory(factory, 'connectUNIX: factory');
+    checkTimeLimit(timeout, 'connectUNIX: timeout');
+    checkBoolean(checkPID, 'connectUNIX: checkPID');
     const io = this.body();
     const dial = (events: ConnectEvents): Attempt => io.connect({ path, checkPID }, events);
     return this.#connect(new Connector(this.home, dial, new UNIXAddress(path), factory, timeout));
@@ -288,7 +327,13 @@ export class Reactor
     protocol: IProtocol,
     addresses: { readonly host?: Address; readonly peer?: Address } = {},
   ): ITransport {
-    const { host = new PipeAddress(), peer = host } = addresses;
+    checkProtocol(protocol, 'adoptDuplex: protocol');
+    const { host = new PipeAddress(), peer = host } = checkOptions(
+      addresses,
+      'adoptDuplex: addresses',
+    );
+    checkOptions(host, 'adoptDuplex: host', 'an address');
+    checkOptions(peer, 'adoptDuplex: peer', 'an address');
     const transport = new Stream(this.home, new DuplexWire(asDuplex(duplex), host, peer));
     outside(() => transport.begin(protocol));
     return transport;
@@ -301,11 +346,20 @@ export class Reactor
     executable: string,
     options: SpawnProcessOptions = {},
   ): IProcessTransport {
-    const target = spawnTarget(executable, options);
+    checkMethods(protocol, 'spawnProcess: protocol', 'a ProcessProtocol, or an object', [
+      'makeConnection',
+      'childDataReceived',
+      'childConnectionLost',
+      'processExited',
+      'processEnded',
+    ]);
+    const target = spawnTarget(executable, checkOptions(options, 'spawnProcess: options'));
     return outside(() => new Process(this.home, this.body(), target, protocol));
   }
 
   standardIO(protocol: IProtocol, options: StandardIOOptions = {}): ITransport {
+    checkProtocol(protocol, 'standardIO: protocol');
+    checkOptions(options, 'standardIO: options');
     return outside(() => openStandardIO(this.home, this.body(), protocol, options));
   }
 
@@ -338,15 +392,20 @@ export class Reactor
   }
 }
 
-function checkBacklog(backlog: number): void {
-  if (!Number.isInteger(backlog) || backlog < 1) {
-    throw new RangeError(`backlog must be a whole number from 1, not ${backlog}`);
-  }
+function checkMode(mode: number): void {
+  const expected = 'a whole number from 0 to 0o777';
+  if (typeof mode !== 'number') throw wrongType('listenUNIX: mode', expected, mode);
+  if (!Number.isInteger(mode) || mode < 0 || mode > 0o777)
+    throw wrongValue('listenUNIX: mode', expected, mode);
 }
 
-function checkMode(mode: number): void {
-  if (!Number.isInteger(mode) || mode < 0 || mode > 0o777)
-    throw new RangeError(`mode must be a whole number from 0 to 0o777, not ${String(mode)}`);
+function checkDatagrams(called: string, protocol: object, options: object): void {
+  checkMethods(protocol, `${called}: protocol`, 'a DatagramProtocol, or an object', [
+    'makeConnection',
+    'datagramReceived',
+    'doStop',
+  ]);
+  checkOptions(options, `${called}: options`);
 }
 
 /** The port of a service that is to be listened at. */
@@ -365,10 +424,13 @@ function unknownService(name: string): ServiceNameUnknownError {
  * `path` if a UNIX socket can have it: some system calls would see only what stands before a NUL. On Linux one that
  * begins with a NUL is a name outside of the file system.
  */
-function checkPath(path: string): string {
+function checkPath(path: string, name: string): string {
+  checkString(path, name);
   const first = process.platform === 'linux' ? 1 : 0;
-  if (typeof path !== 'string' || path === '' || path === '\0' || path.indexOf('\0', first) >= 0) {
-    throw new InvalidAddressError(`not a path for a UNIX socket: ${JSON.stringify(path)}`);
+  if (path === '' || path === '\0' || path.indexOf('\0', first) >= 0) {
+    throw new InvalidAddressError(
+      `${name} must be a path for a UNIX socket, not ${shownArgument(path)}`,
+    );
   }
   return path;
 }

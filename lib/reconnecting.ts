@@ -3,13 +3,13 @@
  * `ClientService` does the same for an endpoint, and is what a new program should use. Twisted:
  * `ReconnectingClientFactory` of `twisted.internet.protocol`.
  */
+import { checkSeconds } from './arguments.ts';
 import type { Failure } from './failure.ts';
 import { neededNow } from './hooks.ts';
 import type { IConnector, IDelayedCall, IProtocol, IReactorTime, Seconds } from './interfaces.ts';
 import { Logger } from './log.ts';
 import { ClientFactory } from './protocol.ts';
 import { reactor } from './reactor.ts';
-import { checkDelay } from './time.ts';
 
 const log = new Logger('plait.reconnecting');
 
@@ -59,7 +59,7 @@ export class ReconnectingClientFactory<P extends IProtocol = IProtocol> extends 
 
   /** @throws RangeError for a delay that is negative or not finite */
   set delay(delay: Seconds) {
-    this.#delay = checkDelay(delay);
+    this.#delay = checkSeconds(delay, 'ReconnectingClientFactory: delay');
   }
 
   override startedConnecting(connector: IConnector): void {

@@ -12,6 +12,7 @@ import {
   IPv6Address,
   isIPAddress,
 } from './address.ts';
+import { checkArray, checkMethods, checkSeconds } from './arguments.ts';
 import { Deferred } from './defer.ts';
 import { DNSLookupError, explain } from './errors.ts';
 import { Failure } from './failure.ts';
@@ -29,7 +30,6 @@ import type {
 import type { Attempt, ConnectEvents, IO } from './io/io.ts';
 import { Logger } from './log.ts';
 import { maybeDeferred, succeed } from './maybe.ts';
-import { checkDelay } from './time.ts';
 import type { Home } from './transport/home.ts';
 
 const log = new Logger('plait.resolver');
@@ -323,9 +323,13 @@ export class Names {
 
   /** What `reactor.resolve` does. */
   resolve(host: string, timeout: readonly Seconds[], clock: IReactorTime): Deferred<string> {
-    const total = timeout.reduce((sum, seconds) => sum + checkDelay(seconds, 'timeout'), 0);
+    checkArray(timeout, 'resolve: timeout', 'an array of seconds');
+    const total = timeout.reduce(
+      (sum, seconds) => sum + checkSeconds(seconds, 'resolve: timeout'),
+      0,
+    );
     if (host === '') return succeed('0.0.0.0');
-    const name = checkHost(host);
+    const name = checkHost(host, 'resolve: name');
     if (isIPAddress(name)) return succeed(name);
     return maybeDeferred(() => this.#simple.getHostByName(name, timeout))
       .addCallback((literal) => {
@@ -342,9 +346,7 @@ export class Names {
 }
 
 function mustHave(resolver: object, method: string): void {
-  if (typeof (resolver as Record<string, unknown> | null)?.[method] !== 'function') {
-    throw new TypeError(`a resolver must have ${method}, and ${show(resolver)} has not`);
-  }
+  checkMethods(resolver, 'resolver', 'an object', [method]);
 }
 
 function show(value: unknown): string {

@@ -4,6 +4,7 @@
  */
 import { constants } from 'node:os';
 import { types } from 'node:util';
+import { checkArray, checkFunction, checkMethods, checkOptions } from './arguments.ts';
 import { Deferred } from './defer.ts';
 import { type CancelledError, ReactorNotRunning, SystemExit } from './errors.ts';
 import { Failure } from './failure.ts';
@@ -50,7 +51,13 @@ export function react(
   main: (reactor: Reactor, ...argv: string[]) => unknown,
   options: ReactOptions = {},
 ): Deferred<number> {
-  const { argv = process.argv.slice(2), reactor = theReactor } = options;
+  const { argv = process.argv.slice(2), reactor = theReactor } = checkOptions(
+    options,
+    'react: options',
+  );
+  checkFunction(main, 'react: main');
+  checkArray(argv, 'react: argv');
+  checkMethods(reactor, 'react: reactor', 'a reactor', ['run', 'stop']);
   let code: number | undefined;
   const stopped = reactor.run(options);
   const program = new Frame();

@@ -14,6 +14,7 @@
  *    however many reasons there are: its tidying up is waited for, and not cut.
  * 6. A child that is cancelled by itself is no failure.
  */
+import { checkFunction, checkMethods, checkOptions, checkSeconds } from './arguments.ts';
 import { type Relay, Sweep, type Waiter } from './chain.ts';
 import { Deferred, type Settled } from './defer.ts';
 import { CancelledError, TimeoutError } from './errors.ts';
@@ -24,7 +25,6 @@ import type { IDelayedCall, IReactorTime, Seconds } from './interfaces.ts';
 import { Logger } from './log.ts';
 import { maybeDeferred } from './maybe.ts';
 import { reactor } from './reactor.ts';
-import { checkDelay } from './time.ts';
 
 const log = new Logger('plait.scope');
 
@@ -102,11 +102,14 @@ export class Scope {
     options: ScopeOptions,
     outer?: Scope,
   ): Deferred<Settled<R>> {
-    const clock = options.clock ?? (outer === undefined ? reactor : outer.#clock);
+    checkFunction(body, 'scope: body');
+    checkOptions(options, 'scope: options');
+    const { clock = outer === undefined ? reactor : outer.#clock } = options;
+    checkMethods(clock, 'scope: clock', 'a reactor or a Clock', ['seconds', 'callLater']);
     const own =
       options.timeout === undefined
         ? undefined
-        : clock.seconds() + checkDelay(options.timeout, 'timeout');
+        : clock.seconds() + checkSeconds(options.timeout, 'scope: timeout');
     const deadline = earlier(
       own,
       outer === undefined || outer.#clock !== clock ? undefined : outer.#deadline,
@@ -161,6 +164,7 @@ export class Scope {
     work: (...args: A) => Coroutine<R> | R,
     ...args: A
   ): Deferred<Settled<R>> {
+    checkFunction(work, 'Scope.spawn: work');
     if (this.#cancelled || this.#result.called) {
       const refused = new Deferred<Settled<R>>();
       refused.errback(new CancelledError('nothing can be spawned in a scope that ends'));
@@ -187,6 +191,8 @@ export class Scope {
     body: (scope: Scope) => Coroutine<R> | R,
     options: ScopeOptions = {},
   ): Deferred<Settled<R>> {
+    checkFunction(body, 'Scope.scope: body');
+    checkOptions(options, 'Scope.scope: options');
     return this.spawn(() => Scope.open(body, options, this));
   }
 

@@ -3,6 +3,15 @@
  * What is slow about starting goes on behind; stopping is waited for. Twisted: `twisted.application.service`. What keeps
  * a connection is in `client-service.ts`, what listens in `endpoint-service.ts`.
  */
+import {
+  checkClock,
+  checkFunction,
+  checkInstance,
+  checkMethods,
+  checkOptions,
+  checkSeconds,
+  checkString,
+} from './arguments.ts';
 import { type CooperativeTask, Cooperator, type CooperatorOptions } from './cooperate.ts';
 import { Deferred } from './defer.ts';
 import { explain } from './errors.ts';
@@ -14,7 +23,6 @@ import { Logger } from './log.ts';
 import { maybeDeferred, succeed } from './maybe.ts';
 import { reactor } from './reactor.ts';
 import { LoopingCall } from './task.ts';
-import { checkDelay } from './time.ts';
 import { fireEach } from './waiters.ts';
 
 const log = new Logger('plait.service');
@@ -64,6 +72,7 @@ export class Service implements AsyncDisposable {
    * @throws Error if it has a parent, which knows it by the name that it had
    */
   setName(name: string): void {
+    checkString(name, 'setName: name');
     if (this.#parent !== undefined)
       throw new Error(`cannot name a service ${JSON.stringify(name)}: it has a parent already`);
     this.name = name;
@@ -76,6 +85,7 @@ export class Service implements AsyncDisposable {
    * @throws Error if `parent` has another of that name, or is a part of this
    */
   setServiceParent(parent: MultiService): void {
+    checkMethods(parent, 'setServiceParent: parent', 'a MultiService', ['addService']);
     parent.addService(this);
   }
 
@@ -152,7 +162,7 @@ export class MultiService extends Service implements Iterable<Service> {
   }
 
   set clock(clock: IReactorTime) {
-    this.#clock = clock;
+    this.#clock = checkClock(clock, 'MultiService: clock');
   }
 
   /** @internal the time that was set, if one was */
@@ -181,13 +191,14 @@ export class MultiService extends Service implements Iterable<Service> {
    * @throws Error if there is none
    */
   getServiceNamed(name: string): Service {
-    const service = this.#byName.get(name);
+    const service = this.#byName.get(checkString(name, 'getServiceNamed: name'));
     if (service === undefined) throw new Error(`there is no service named ${JSON.stringify(name)}`);
     return service;
   }
 
   /** Makes `service` a part of this; the same as `service.setServiceParent(this)`. */
   addService(service: Service): void {
+    checkInstance(service, 'addService: service', Service);
     if (service.parent === this) return;
     const { name } = service;
     if (name !== undefined && this.#byName.has(name))
@@ -210,6 +221,7 @@ export class MultiService extends Service implements Iterable<Service> {
    * @throws Error if it is no part of this
    */
   removeService(service: Service): Deferred<void> {
+    checkInstance(service, 'removeService: service', Service);
     const name = this.#services.get(service);
     if (!this.#services.delete(service))
       throw new Error('cannot remove a service that is not a part');
@@ -342,8 +354,8 @@ export class TimerService<A extends unknown[] = unknown[]> extends Service {
    */
   constructor(step: Seconds, fn: (...args: A) => unknown, ...args: A) {
     super();
-    this.step = checkDelay(step, 'step');
-    this.#fn = fn;
+    this.step = checkSeconds(step, 'TimerService: step');
+    this.#fn = checkFunction(fn, 'TimerService: fn');
     this.#args = args;
   }
 
@@ -353,7 +365,7 @@ export class TimerService<A extends unknown[] = unknown[]> extends Service {
   }
 
   set clock(clock: IReactorTime) {
-    this.#clock = clock;
+    this.#clock = checkClock(clock, 'TimerService: clock');
   }
 
   /**
@@ -363,7 +375,7 @@ export class TimerService<A extends unknown[] = unknown[]> extends Service {
    */
   override startService(): void {
     if (this.#wanted) return;
-    checkDelay(this.step, 'step');
+    checkSeconds(this.step, 'TimerService: step');
     this.#wanted = true;
     super.startService();
     if (this.#loop === undefined) this.#begin();
@@ -433,6 +445,7 @@ export class CooperatorService extends Service {
 
   constructor(options: Omit<CooperatorOptions, 'started'> = {}) {
     super();
+    checkOptions(options, 'CooperatorService: options');
     this.#cooperator = new Cooperator({ ...options, started: false });
   }
 

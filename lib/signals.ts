@@ -4,7 +4,7 @@
  */
 import { AsyncResource } from 'node:async_hooks';
 import { constants } from 'node:os';
-import { inspect } from 'node:util';
+import { checkFunction, checkString, wrongValue } from './arguments.ts';
 import { Failure } from './failure.ts';
 import { outside } from './frames.ts';
 import { loggedBy, watchHook } from './hooks.ts';
@@ -33,8 +33,7 @@ export class Signals {
   /** Calls `fn(name)` on each such signal, in place of what was called before. */
   add(io: IO, name: string, fn: (name: string) => unknown): Disposable {
     check(name);
-    if (typeof fn !== 'function')
-      throw new TypeError(`a signal's handler is a function, not ${inspect(fn, { depth: 0 })}`);
+    checkFunction(fn, 'addSignalHandler: fn');
     const what = `a handler of ${name}`;
     const bound = outside(() =>
       AsyncResource.bind((signal: string) => watchHook(fn(signal), what, logging)),
@@ -71,8 +70,9 @@ export class Signals {
 }
 
 function check(name: string): void {
+  checkString(name, 'addSignalHandler: name');
   if (!Object.hasOwn(constants.signals, name))
-    throw new RangeError(`there is no signal by the name ${inspect(name)} here`);
+    throw wrongValue('addSignalHandler: name', 'the name of a signal here', name);
   if (NEVER_TOLD.includes(name)) throw new RangeError(`${name} cannot be handled by a process`);
   if (FAULTS.includes(name)) throw new RangeError(`${name} cannot be handled by JavaScript code`);
 }

@@ -2,9 +2,9 @@
  * Which of the functions that the reactor calls take too long, since nothing else happens meanwhile: a part of debug
  * mode. Where it is off, nobody asks the time. Twisted has no counterpart; asyncio: `loop.slow_callback_duration`.
  */
+import { checkSeconds } from './arguments.ts';
 import type { IProtocol, Seconds } from './interfaces.ts';
 import type { WireEvents } from './io/io.ts';
-import { checkDelay } from './time.ts';
 
 /** What is found in debug mode. */
 export interface DebugOptions {
@@ -43,7 +43,7 @@ export class SlowCallbacks {
     now: () => Seconds,
     report: (slow: SlowCallback) => void,
   ) {
-    this.slowCallback = checkDelay(slowCallback, 'slowCallback');
+    this.slowCallback = checkSeconds(slowCallback, 'debug: slowCallback');
     this.#now = now;
     this.#report = report;
   }

@@ -3,6 +3,7 @@
  * `twisted.internet.stdio` and `StandardIOEndpoint`.
  */
 import { type Address, PipeAddress } from './address.ts';
+import { checkMethods, checkOptions, checkProtocol } from './arguments.ts';
 import type { Deferred } from './defer.ts';
 import { AlreadyListened, NoProtocol } from './errors.ts';
 import { Failure } from './failure.ts';
@@ -47,7 +48,9 @@ export class StandardIO implements ITransport {
     protocol: IProtocol,
     options: StandardIOOptions & { readonly reactor?: IReactorStandardIO } = {},
   ) {
-    const { reactor = theReactor, ...descriptors } = options;
+    const { reactor = theReactor, ...descriptors } = checkOptions(options, 'StandardIO: options');
+    checkMethods(reactor, 'StandardIO: reactor', 'a reactor', ['standardIO']);
+    checkProtocol(protocol, 'StandardIO: protocol');
     this.#transport = reactor.standardIO(protocol, descriptors);
   }
 
@@ -152,7 +155,9 @@ export class StandardIOEndpoint implements IStreamServerEndpoint {
   #listened = false;
 
   constructor(reactor: IReactorStandardIO) {
-    this.#reactor = reactor;
+    this.#reactor = checkMethods(reactor, 'StandardIOEndpoint: reactor', 'a reactor', [
+      'standardIO',
+    ]);
   }
 
   /** Fails with what the factory throws, with NoProtocol, and with ConnectError for descriptors that are not open. */

@@ -5,6 +5,14 @@
  */
 import { Duplex } from 'node:stream';
 import type { Address } from './address.ts';
+import {
+  checkBoolean,
+  checkFunction,
+  checkOptions,
+  checkTransport,
+  checkWhole,
+  optional,
+} from './arguments.ts';
 import type { Deferred } from './defer.ts';
 import { connectProtocol } from './endpoints.ts';
 import { ConnectionClosed, ConnectionDone, ConnectionLost } from './errors.ts';
@@ -71,7 +79,8 @@ export class TransportDuplex extends Duplex {
 
   /** @internal made by {@link DuplexProtocol} */
   constructor(transport: ITransport, options: DuplexOptions = {}) {
-    const { allowHalfOpen = true, highWaterMark = HIGH_WATER_MARK } = options;
+    checkTransport(transport, 'TransportDuplex: transport');
+    const { allowHalfOpen = true, highWaterMark = HIGH_WATER_MARK } = checkDuplexOptions(options);
     super({ allowHalfOpen, highWaterMark, decodeStrings: true });
     this.transport = transport;
     this.#gate = new WriteGate(transport);
@@ -226,7 +235,7 @@ export class DuplexProtocol extends Protocol implements IHalfCloseableProtocol {
 
   constructor(options: DuplexOptions = {}) {
     super();
-    this.#options = options;
+    this.#options = checkDuplexOptions(options);
   }
 
   /** The stream is there. Override it to use it. */
@@ -287,8 +296,8 @@ class DuplexFactory extends Factory<DuplexProtocol> {
     options: DuplexOptions,
   ) {
     super();
-    this.#handler = handler;
-    this.#options = options;
+    this.#handler = checkFunction(handler, 'duplexFactory: handler');
+    this.#options = checkDuplexOptions(options);
   }
 
   override buildProtocol(): DuplexProtocol {
@@ -307,4 +316,12 @@ class DuplexFactory extends Factory<DuplexProtocol> {
       duplex.destroy(failure.value);
     });
   }
+}
+
+function checkDuplexOptions(options: DuplexOptions): DuplexOptions {
+  const { allowHalfOpen, highWaterMark } = checkOptions(options, 'options of a Duplex');
+  optional(allowHalfOpen, checkBoolean, 'options of a Duplex: allowHalfOpen');
+  if (highWaterMark !== undefined)
+    checkWhole(highWaterMark, 'options of a Duplex: highWaterMark', 0);
+  return options;
 }

@@ -2,6 +2,7 @@
  * The sockets that a supervisor has opened for the program: systemd's socket activation, which is how a service gets a
  * privileged port, or is started by its first client. Twisted: `ListenFDs` of `twisted.python.systemd`.
  */
+import { checkArray } from './arguments.ts';
 import { InvalidAddressError } from './errors.ts';
 
 /** The first descriptor that is handed over. */
@@ -16,8 +17,8 @@ export class ListenFDs {
 
   /** @param names of the descriptors, in the same order; two may have the same */
   constructor(descriptors: readonly number[], names: readonly string[] = []) {
-    this.#descriptors = descriptors;
-    this.#names = names;
+    this.#descriptors = checkArray(descriptors, 'ListenFDs: descriptors');
+    this.#names = checkArray(names, 'ListenFDs: names');
   }
 
   /**

@@ -2,12 +2,12 @@
  * Calls in the future: one, as a Deferred, and one again and again. Twisted: `deferLater` and `LoopingCall` of
  * `twisted.internet.task`.
  */
+import { checkBoolean, checkFunction, checkMethods, checkSeconds } from './arguments.ts';
 import { Deferred, type Settled } from './defer.ts';
 import { noteFunction } from './frames.ts';
 import type { IDelayedCall, IReactorTime, Seconds } from './interfaces.ts';
 import { maybeDeferred } from './maybe.ts';
 import { reactor } from './reactor.ts';
-import { checkDelay } from './time.ts';
 
 /**
  * Calls `fn(...args)` in `delay` seconds and fires with what comes of it; without `fn`, just fires. Cancelling calls
@@ -33,6 +33,9 @@ export function deferLater(
   fn?: (...args: unknown[]) => unknown,
   ...args: unknown[]
 ): Deferred<unknown> {
+  checkMethods(clock, 'deferLater: clock', 'a reactor or a Clock', ['callLater']);
+  checkSeconds(delay, 'deferLater: delay');
+  if (fn !== undefined) checkFunction(fn, 'deferLater: fn');
   const deferred: Deferred<unknown> = new Deferred<unknown>(() => {
     if (call.active()) call.cancel();
   });
@@ -73,7 +76,7 @@ export class LoopingCall<A extends unknown[] = unknown[]> {
   #counted: Seconds | undefined;
 
   constructor(fn: (...args: A) => unknown, ...args: A) {
-    this.f = fn;
+    this.f = checkFunction(fn, 'LoopingCall: fn');
     this.a = args;
   }
 
@@ -81,7 +84,7 @@ export class LoopingCall<A extends unknown[] = unknown[]> {
    * A looping call whose function is given how many calls were due since it was last made: 1, or more after a delay.
    */
   static withCount(fn: (count: number) => unknown): LoopingCall<[]> {
-    noteFunction(fn);
+    noteFunction(checkFunction(fn, 'LoopingCall.withCount: fn'));
     const loop: LoopingCall<[]> = new LoopingCall<[]>(() => {
       const now = loop.clock.seconds();
       const interval = loop.#interval ?? 0;
@@ -116,7 +119,7 @@ export class LoopingCall<A extends unknown[] = unknown[]> {
   }
 
   set interval(interval: Seconds | undefined) {
-    this.#interval = checkDelay(interval as Seconds, 'interval');
+    this.#interval = checkSeconds(interval as Seconds, 'LoopingCall: interval');
   }
 
   /**
@@ -129,7 +132,8 @@ export class LoopingCall<A extends unknown[] = unknown[]> {
    */
   start(interval: Seconds, now = true): Deferred<this> {
     if (this.running) throw new Error('cannot start a LoopingCall that is running');
-    this.#interval = checkDelay(interval, 'interval');
+    checkBoolean(now, 'LoopingCall.start: now');
+    this.#interval = checkSeconds(interval, 'LoopingCall.start: interval');
     this.#runAtStart = now;
     this.#startTime = this.clock.seconds();
     this.#counted = undefined;

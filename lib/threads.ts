@@ -2,6 +2,7 @@
  * Work in other threads, as Deferreds. The pool behind it is `threads/pool`, what a thread can do itself `threads/main`.
  * Twisted: `twisted.internet.threads`.
  */
+import { checkMethods } from './arguments.ts';
 import { Deferred, type Settled } from './defer.ts';
 import type { Failure } from './failure.ts';
 import type { IReactorFromThreads, IReactorThreads, IThreadPool } from './interfaces.ts';
@@ -57,6 +58,8 @@ export function deferToThreadPool<A extends unknown[], R>(
   work: ThreadWork<A, R>,
   ...args: A
 ): Deferred<Settled<R>> {
+  checkMethods(reactor, 'deferToThreadPool: reactor', 'a reactor', ['callFromThread']);
+  checkMethods(pool, 'deferToThreadPool: pool', 'a ThreadPool', ['callInThreadWithCallback']);
   const deferred = new Deferred<Settled<R>>(() => call.cancel());
   const onResult = (success: boolean, result: Settled<R> | Failure) => {
     reactor.callFromThread(() => {
@@ -85,5 +88,6 @@ export function callMultipleInThread(
   all: ThreadSteps,
   reactor: Pick<IReactorThreads, 'getThreadPool'> = theReactor,
 ): void {
+  checkMethods(reactor, 'callMultipleInThread: reactor', 'a reactor', ['getThreadPool']);
   reactor.getThreadPool().callAllInThread(all);
 }

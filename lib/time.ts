@@ -8,6 +8,15 @@
  * `reset` on each byte received costs nothing); a cancelled call stays too, until more than half of the heap is.
  */
 import { AsyncResource } from 'node:async_hooks';
+import {
+  checkArray,
+  checkBoolean,
+  checkFunction,
+  checkOptions,
+  checkSeconds,
+  wrongType,
+  wrongValue,
+} from './arguments.ts';
 import { AlreadyCalled, AlreadyCancelled } from './errors.ts';
 import { Failure } from './failure.ts';
 import { frames, outside } from './frames.ts';
@@ -23,22 +32,14 @@ const log = new Logger('plait.time');
 
 const logging = loggedBy(log);
 
-/** `delay` if it is a number of seconds from 0 upwards; else RangeError (TypeError for what is no number). */
-export function checkDelay(delay: Seconds, what = 'delay'): Seconds {
-  if (typeof delay !== 'number')
-    throw new TypeError(`${what} must be a number of seconds, not ${show(delay)}`);
-  if (!(delay >= 0 && delay < Infinity)) {
-    throw new RangeError(`${what} must be 0 seconds or more and finite, not ${delay}`);
-  }
-  return delay;
-}
-
-function show(value: unknown): string {
-  return typeof value === 'string' ? JSON.stringify(value) : String(value);
-}
-
 /** Its end is told when the call has been made or cancelled, so it need not be watched for collection. */
 const RESOURCE_OPTIONS = { requireManualDestroy: true } as const;
+
+function badDelay(seconds: unknown): Error {
+  const name = 'DelayedCall.delay: seconds';
+  if (typeof seconds !== 'number') return wrongType(name, 'a number of seconds', seconds);
+  return wrongValue(name, 'a finite number of seconds', seconds);
+}
 
 /** Where calls were asked for, in debug mode. */
 const askedFor = new WeakMap<DelayedCall, Error>();
@@ -109,17 +110,21 @@ export class DelayedCall extends AsyncResource implements IDelayedCall {
    */
   reset(delay: Seconds): void {
     this.#mustBePending('reset');
-    CallQueue.move(this.#queue, this, this.#queue.now() + checkDelay(delay));
+    CallQueue.move(
+      this.#queue,
+      this,
+      this.#queue.now() + checkSeconds(delay, 'DelayedCall.reset: delay'),
+    );
   }
 
   /**
    * Adds `seconds` to the time at which it is due; a negative number brings it forward.
    *
-   * @throws AlreadyCalled, AlreadyCancelled
+   * @throws AlreadyCalled, AlreadyCancelled; TypeError, RangeError for what is no finite number
    */
   delay(seconds: Seconds): void {
     this.#mustBePending('delayed');
-    if (!Number.isFinite(seconds)) throw new RangeError(`cannot delay by ${seconds} seconds`);
+    if (!Number.isFinite(seconds)) throw badDelay(seconds);
     CallQueue.move(this.#queue, this, this.getTime() + seconds);
   }
 
@@ -225,15 +230,15 @@ export class CallQueue {
    * @param changed called when the next call has come to be due earlier than before, and when none waits any more
    */
   constructor(now: () => Seconds, changed: () => void = () => {}) {
-    this.now = now;
-    this.#changed = changed;
+    this.now = checkFunction(now, 'CallQueue: now');
+    this.#changed = checkFunction(changed, 'CallQueue: changed');
   }
 
   /** Asks for `fn(...args)` in `delay` seconds. */
   add<A extends unknown[]>(delay: Seconds, fn: (...args: A) => unknown, args?: A): DelayedCall {
-    checkDelay(delay);
-    if (typeof fn !== 'function')
-      throw new TypeError(`callLater needs a function, not ${show(fn)}`);
+    checkSeconds(delay, 'callLater: delay');
+    checkFunction(fn, 'callLater: fn');
+    if (args !== undefined) checkArray(args, 'callLater: args');
     const time = this.now() + delay;
     const given = args?.length === 0 ? undefined : args;
     const order = this.#order++;
@@ -287,7 +292,9 @@ export class CallQueue {
    * Makes the calls that are due, in order. Those asked for meanwhile wait for the next pass, so that a call that asks
    * for itself again cannot starve the rest; with `includeNew` they are made too, if they are due.
    */
-  runDue({ includeNew = false }: { includeNew?: boolean } = {}): void {
+  runDue(options: { includeNew?: boolean } = {}): void {
+    const { includeNew = false } = checkOptions(options, 'runDue: options');
+    checkBoolean(includeNew, 'runDue: includeNew');
     const nested = this.#fresh !== undefined;
     if (!includeNew && !nested) this.#fresh = [];
     const start = this.now();

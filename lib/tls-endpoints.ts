@@ -2,8 +2,18 @@
  * Endpoints whose connections are secured: over TCP, and over whatever another endpoint makes. Twisted:
  * `SSL4ClientEndpoint`, `SSL4ServerEndpoint`, `wrapClientTLS` and `wrapServerTLS` of `twisted.internet.endpoints`.
  */
+import { checkPortOrService } from './address.ts';
+import {
+  checkClientEndpoint,
+  checkMethods,
+  checkServerEndpoint,
+  checkString,
+  checkTimeLimit,
+} from './arguments.ts';
 import type { Deferred } from './defer.ts';
 import {
+  checkClientOptions,
+  checkServerOptions,
   connectOnce,
   listening,
   type TCPClientOptions,
@@ -20,7 +30,8 @@ import type {
 } from './interfaces.ts';
 import { maybeDeferred } from './maybe.ts';
 import type { ITLSContextFactory } from './tls-settings.ts';
-import { TLSMemoryBIOFactory, type TLSWrapOptions } from './tls-wrapper.ts';
+import { checkWrapOptions, TLSMemoryBIOFactory, type TLSWrapOptions } from './tls-wrapper.ts';
+import { checkContextFactory } from './transport/tls.ts';
 
 /** Options of {@link SSL4ServerEndpoint}. */
 export interface SSLServerOptions extends TCPServerOptions, HandshakeOptions {}
@@ -38,10 +49,15 @@ export class SSL4ServerEndpoint implements IStreamServerEndpoint {
     contextFactory: ITLSContextFactory,
     options: SSLServerOptions = {},
   ) {
-    this.#reactor = reactor;
+    this.#reactor = checkMethods(reactor, 'SSL4ServerEndpoint: reactor', 'a reactor', [
+      'listenSSL',
+    ]);
+    checkPortOrService(port, 0, 'SSL4ServerEndpoint: port');
     this.#port = port;
+    checkContextFactory(contextFactory, 'SSL4ServerEndpoint: contextFactory');
     this.#contextFactory = contextFactory;
-    this.#options = options;
+    this.#options = checkServerOptions(options, 'SSL4ServerEndpoint');
+    checkTimeLimit(options.handshakeTimeout, 'SSL4ServerEndpoint: handshakeTimeout');
   }
 
   /** Fails also with CertificateError or SSLError, for settings that cannot be used. */
@@ -73,11 +89,16 @@ export class SSL4ClientEndpoint implements IStreamClientEndpoint {
     contextFactory: ITLSContextFactory,
     options: SSLClientOptions = {},
   ) {
-    this.#reactor = reactor;
-    this.#host = host;
+    this.#reactor = checkMethods(reactor, 'SSL4ClientEndpoint: reactor', 'a reactor', [
+      'connectSSL',
+    ]);
+    this.#host = checkString(host, 'SSL4ClientEndpoint: host');
+    checkPortOrService(port, 1, 'SSL4ClientEndpoint: port');
     this.#port = port;
+    checkContextFactory(contextFactory, 'SSL4ClientEndpoint: contextFactory');
     this.#contextFactory = contextFactory;
-    this.#options = options;
+    this.#options = checkClientOptions(options, 'SSL4ClientEndpoint');
+    checkTimeLimit(options.handshakeTimeout, 'SSL4ClientEndpoint: handshakeTimeout');
   }
 
   connect<P extends IProtocol>(factory: IProtocolFactory<P>): Deferred<P> {
@@ -99,6 +120,9 @@ export function wrapClientTLS(
   endpoint: IStreamClientEndpoint,
   options: TLSWrapOptions = {},
 ): IStreamClientEndpoint {
+  checkContextFactory(contextFactory, 'wrapClientTLS: contextFactory');
+  checkClientEndpoint(endpoint, 'wrapClientTLS: endpoint');
+  checkWrapOptions(options, 'wrapClientTLS');
   return {
     connect: <P extends IProtocol>(factory: IProtocolFactory<P>): Deferred<P> =>
       maybeDeferred(() =>
@@ -116,6 +140,9 @@ export function wrapServerTLS(
   endpoint: IStreamServerEndpoint,
   options: TLSWrapOptions = {},
 ): IStreamServerEndpoint {
+  checkContextFactory(contextFactory, 'wrapServerTLS: contextFactory');
+  checkServerEndpoint(endpoint, 'wrapServerTLS: endpoint');
+  checkWrapOptions(options, 'wrapServerTLS');
   return {
     listen: (factory) =>
       maybeDeferred(() =>

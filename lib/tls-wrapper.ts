@@ -4,6 +4,14 @@
  * `twisted.protocols.tls`.
  */
 import type { Address } from './address.ts';
+import {
+  checkBoolean,
+  checkClock,
+  checkFactory,
+  checkOptions,
+  checkTimeLimit,
+  optional,
+} from './arguments.ts';
 import { ConnectionDone } from './errors.ts';
 import type { Failure } from './failure.ts';
 import type {
@@ -247,11 +255,13 @@ export class TLSMemoryBIOFactory<P extends IProtocol = IProtocol> implements ICl
     factory: IProtocolFactory<P>,
     options: TLSWrapOptions = {},
   ) {
-    this.wrappedFactory = factory;
+    this.wrappedFactory = checkFactory(factory, 'TLSMemoryBIOFactory: factory');
+    checkBoolean(isClient, 'TLSMemoryBIOFactory: isClient');
+    checkWrapOptions(options, 'TLSMemoryBIOFactory');
     this.#side = isClient ? 'client' : 'server';
     this.#securing = { contextFactory, handshakeTimeout: options.handshakeTimeout };
     this.#clock = options.clock;
-    checkSecuring(this.#side, this.#securing);
+    checkSecuring(this.#side, this.#securing, 'TLSMemoryBIOFactory');
   }
 
   buildProtocol(address: Address): TLSMemoryBIOProtocol<P> | null {
@@ -284,4 +294,11 @@ export class TLSMemoryBIOFactory<P extends IProtocol = IProtocol> implements ICl
   clientConnectionLost(connector: IConnector, reason: Failure): HookResult {
     return this.#client.clientConnectionLost?.(connector, reason);
   }
+}
+
+/** Looks at the options; TypeError or RangeError for what cannot be. */
+export function checkWrapOptions(options: TLSWrapOptions, name: string): void {
+  const { clock, handshakeTimeout } = checkOptions(options, `${name}: options`);
+  optional(clock, checkClock, `${name}: clock`);
+  checkTimeLimit(handshakeTimeout, `${name}: handshakeTimeout`);
 }

@@ -2,7 +2,7 @@
  * System events: functions that run before, during and after something, where those before may take their time.
  * Twisted: `_ThreePhaseEvent` of `twisted.internet.base`.
  */
-import { inspect } from 'node:util';
+import { checkOneOf, checkOptions, checkString } from './arguments.ts';
 import { Deferred } from './defer.ts';
 import type { Failure } from './failure.ts';
 import { cancellationsOf } from './give-up.ts';
@@ -51,9 +51,7 @@ const LONGEST_SOURCE = 60;
  *
  * @throws TypeError for what is no function
  */
-export function nameOfFunction(fn: unknown): string {
-  if (typeof fn !== 'function')
-    throw new TypeError(`a trigger is a function, not ${inspect(fn, { depth: 0 })}`);
+export function nameOfFunction(fn: (...args: never[]) => unknown): string {
   if (fn.name !== '') return fn.name;
   const source = Function.prototype.toString.call(fn).replace(/\s+/g, ' ');
   return source.length > LONGEST_SOURCE ? `${source.slice(0, LONGEST_SOURCE)}…` : source;
@@ -67,11 +65,8 @@ export class SystemEvents {
 
   /** RangeError for a phase that does not exist. */
   add(phase: TriggerPhase, eventType: string, call: () => unknown, name: string): TriggerID {
-    if (!['before', 'during', 'after'].includes(phase)) {
-      throw new RangeError(
-        `a trigger's phase is before, during or after, not ${JSON.stringify(phase)}`,
-      );
-    }
+    checkOneOf(phase, 'addSystemEventTrigger: phase', ['before', 'during', 'after']);
+    checkString(eventType, 'addSystemEventTrigger: eventType');
     const trigger = new Trigger(phase, eventType, call, name);
     this.#phases(eventType)[phase].add(trigger);
     return trigger;
@@ -79,10 +74,11 @@ export class SystemEvents {
 
   /** RangeError if it has run, or was removed before. */
   remove(id: TriggerID): void {
+    checkOptions(id, 'removeSystemEventTrigger: id', 'the ID of a trigger');
     const triggers: Set<TriggerID> | undefined = this.#events.get(id.eventType)?.[id.phase];
     if (triggers?.delete(id) !== true)
       throw new RangeError(
-        `no such trigger ${id.phase} ${id.eventType}: it has run, or was removed`,
+        `removeSystemEventTrigger: id: no such trigger ${id.phase} ${id.eventType}: it has run, or was removed`,
       );
   }
 

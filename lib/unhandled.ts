@@ -5,6 +5,7 @@
  * Twisted: `DebugInfo.__del__`.
  */
 import { types } from 'node:util';
+import { checkFunction, optional } from './arguments.ts';
 import { showAwaits } from './awaited.ts';
 import type { Failure } from './failure.ts';
 import type { HookResult } from './interfaces.ts';
@@ -136,6 +137,7 @@ let hook = logIt;
 
 /** Replaces what is done with an unhandled failure; undefined to log it again. Returns the hook so far. */
 export function setUnhandledFailureHook(next?: UnhandledFailureHook): UnhandledFailureHook {
+  optional(next, checkFunction, 'setUnhandledFailureHook: next');
   const previous = hook;
   hook = next ?? logIt;
   return previous;
@@ -148,7 +150,7 @@ const observers = new Set<UnhandledFailureHook>();
  * called. What it throws is logged.
  */
 export function observeUnhandledFailures(observer: UnhandledFailureHook): () => void {
-  observers.add(observer);
+  observers.add(checkFunction(observer, 'observeUnhandledFailures: observer'));
   return () => {
     observers.delete(observer);
   };

@@ -5,6 +5,7 @@
  */
 import type { ReadableStreamDefaultController } from 'node:stream/web';
 import type { Address } from './address.ts';
+import { checkFunction } from './arguments.ts';
 import type { Deferred } from './defer.ts';
 import { connectProtocol } from './endpoints.ts';
 import { ConnectionClosed, ConnectionDone, ConnectionLost } from './errors.ts';
@@ -182,7 +183,7 @@ class WebStreamsFactory extends Factory<Protocol> {
 
   constructor(handler: (streams: WebStreams, peer: Address) => unknown) {
     super();
-    this.#handler = handler;
+    this.#handler = checkFunction(handler, 'webStreamsFactory: handler');
   }
 
   override buildProtocol(): Protocol {

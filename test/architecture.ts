@@ -23,6 +23,7 @@ import {
 export const FLOORS: readonly (readonly string[])[] = [
   [
     'address',
+    'arguments',
     'awaited',
     'bytes',
     'errors',

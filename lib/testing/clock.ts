@@ -1,8 +1,9 @@
 /**
  * A clock that a test moves by hand. Twisted: `twisted.internet.task.Clock`.
  */
+import { checkSeconds } from '../arguments.ts';
 import type { IDelayedCall, IReactorTime, Seconds } from '../interfaces.ts';
-import { CallQueue, checkDelay } from '../time.ts';
+import { CallQueue } from '../time.ts';
 import { Passing } from './passing.ts';
 
 /**
@@ -40,7 +41,7 @@ export class Clock implements IReactorTime {
    * for are made too, if they are due by then.
    */
   advance(amount: Seconds): void {
-    this.#now += checkDelay(amount, 'amount');
+    this.#now += checkSeconds(amount, 'advance: amount');
     this.#passing?.moved(amount);
     this.#calls.runDue({ includeNew: true });
   }

@@ -3,6 +3,7 @@
  * network, and nothing happens by itself. Its ports, connectors and transports are the real ones over a body in memory,
  * so that they keep their rules. Twisted: `MemoryReactor` and its kin of `twisted.internet.testing`.
  */
+import { checkFunction, checkSeconds } from '../arguments.ts';
 import type { Deferred } from '../defer.ts';
 import type {
   AddressFamily,
@@ -31,7 +32,6 @@ import type {
   TriggerPhase,
 } from '../interfaces.ts';
 import { Reactor } from '../reactor.ts';
-import { checkDelay } from '../time.ts';
 import type { ITLSContextFactory } from '../tls-settings.ts';
 import { nameOfFunction } from '../triggers.ts';
 import type { AccumulatingProtocol } from './accumulating-protocol.ts';
@@ -218,6 +218,7 @@ export class MemoryReactor extends Reactor {
       if (record.id !== undefined) this.#triggers.delete(record.id);
       return fn(...args);
     };
+    checkFunction(fn, 'addSystemEventTrigger: fn');
     Object.defineProperty(call, 'name', { value: nameOfFunction(fn) });
     const id = super.addSystemEventTrigger(phase, eventType, call);
     record.id = Object.assign(id, { fn, args });
@@ -414,7 +415,7 @@ export class MemoryReactorClock extends MemoryReactor {
    * is due by then.
    */
   advance(amount: Seconds): void {
-    checkDelay(amount, 'amount');
+    checkSeconds(amount, 'advance: amount');
     this.#passing?.moved(amount);
     this.memory.moveTo(this.seconds() + amount);
   }

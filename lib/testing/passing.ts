@@ -3,8 +3,8 @@
  * that is done, and then JavaScript does what it does by itself, microtasks and ticks, before the time moves on. No
  * microtask can run while `advance` does, which moves the time as a whole.
  */
+import { checkSeconds } from '../arguments.ts';
 import type { Seconds } from '../interfaces.ts';
-import { checkDelay } from '../time.ts';
 
 /** How often calls may ask for others at the same time before that is taken for a circle. */
 const MOST_AT_ONE_TIME = 10_000;
@@ -50,7 +50,7 @@ export class Passing {
 
   async #pass(amount: Seconds, between?: () => unknown): Promise<void> {
     const clock = this.#clock;
-    this.#end = clock.seconds() + checkDelay(amount, 'amount');
+    this.#end = clock.seconds() + checkSeconds(amount, 'advance: amount');
     let rounds = 0;
     for (;;) {
       await new Promise<void>((resolve) => later(resolve));

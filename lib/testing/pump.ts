@@ -4,6 +4,7 @@
  * to half-closing. Twisted: `twisted.test.iosim`, and `twisted.protocols.loopback`.
  */
 import { type Address, IPv4Address } from '../address.ts';
+import { checkSeconds } from '../arguments.ts';
 import { Deferred } from '../defer.ts';
 import { NoProtocol } from '../errors.ts';
 import { neededNow } from '../hooks.ts';
@@ -14,7 +15,6 @@ import type {
   ITLSTransport,
   Seconds,
 } from '../interfaces.ts';
-import { checkDelay } from '../time.ts';
 import type { Home } from '../transport/home.ts';
 import { Stream } from '../transport/stream.ts';
 import type { ProtocolClass } from '../protocol.ts';
@@ -122,7 +122,7 @@ export class IOPump<T extends ITLSTransport | undefined = ITLSTransport> {
 
   /** Lets `amount` seconds pass, and pumps until there is nothing to do; Error if there is no clock. */
   advance(amount: Seconds): void {
-    checkDelay(amount, 'amount');
+    checkSeconds(amount, 'advance: amount');
     if (this.#clock === undefined)
       throw new Error('cannot let time pass: the connection was made without a clock');
     this.flush();
@@ -150,7 +150,7 @@ export class IOPump<T extends ITLSTransport | undefined = ITLSTransport> {
    * client.data.toString();   // 'tea'
    */
   async advanceAsync(amount: Seconds): Promise<void> {
-    checkDelay(amount, 'amount');
+    checkSeconds(amount, 'advance: amount');
     if (this.#clock?.advanceAsync === undefined)
       throw new Error('cannot let time pass step by step: there is no clock with advanceAsync');
     await this.#clock.advanceAsync(amount, () => this.settle());

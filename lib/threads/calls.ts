@@ -4,6 +4,7 @@
  */
 import { AsyncResource } from 'node:async_hooks';
 import { inspect } from 'node:util';
+import { checkFunction, checkOptions } from '../arguments.ts';
 import { Failure } from '../failure.ts';
 import { outside } from '../frames.ts';
 import { loggedBy, watchHook } from '../hooks.ts';
@@ -30,8 +31,7 @@ export class ThreadCalls {
 
   /** Calls `fn(...args)` in the next pass, after all that was asked for before. */
   add<A extends unknown[]>(fn: (...args: A) => unknown, args: A): void {
-    if (typeof fn !== 'function')
-      throw new TypeError(`callFromThread needs a function, not ${inspect(fn, { depth: 0 })}`);
+    checkFunction(fn, 'callFromThread: fn');
     const call: () => unknown = args.length === 0 ? fn : () => fn(...args);
     this.#queue.push(
       outside(() =>
@@ -60,12 +60,10 @@ export class ThreadCalls {
 
   /** Lets threads call these functions by these names, until what it returns is disposed of. */
   allow(functions: Readonly<Record<string, AnyFunction>>): Disposable {
+    checkOptions(functions, 'allowFromThread: functions', 'an object with functions');
     const entries = Object.entries(functions);
     for (const [name, fn] of entries) {
-      if (typeof fn !== 'function')
-        throw new TypeError(
-          `threads can call functions only: ${name} is ${inspect(fn, { depth: 0 })}`,
-        );
+      checkFunction(fn, `allowFromThread: functions.${name}`);
       if (this.#allowed.has(name))
         throw new RangeError(
           `threads may already call another function by the name ${inspect(name)}`,

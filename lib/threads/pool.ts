@@ -11,6 +11,17 @@ import { join } from 'node:path';
 import { inspect } from 'node:util';
 import type { ResourceLimits, Transferable, Worker } from 'node:worker_threads';
 import type { Piscina } from 'piscina';
+import {
+  checkArray,
+  checkBoolean,
+  checkFunction,
+  checkMethods,
+  checkOptions,
+  checkSeconds,
+  checkString,
+  checkWhole,
+  optional,
+} from '../arguments.ts';
 import { Deferred, type Settled } from '../defer.ts';
 import { CancelledError, ThreadDied, ThreadPoolStopped } from '../errors.ts';
 import { Failure } from '../failure.ts';
@@ -18,7 +29,6 @@ import type { IReactorFromThreads, Seconds } from '../interfaces.ts';
 import { loggedBy, watchHook } from '../hooks.ts';
 import { Logger } from '../log.ts';
 import { maybeDeferred } from '../maybe.ts';
-import { checkDelay } from '../time.ts';
 import { fireEach } from '../waiters.ts';
 import { notCloneable, pack, packThrown, snapshot, unpack, unpackThrown } from './crossing.ts';
 import type { AnyFunction } from './calls.ts';
@@ -102,9 +112,19 @@ export class ThreadPool {
 
   /** @throws RangeError, TypeError for options that cannot be */
   constructor(options: ThreadPoolOptions = {}) {
-    this.#max = checkMax(options.max ?? MAX);
-    checkDelay(options.idle ?? IDLE, 'idle');
-    this.name = options.name ?? 'plait';
+    const {
+      max = MAX,
+      idle = IDLE,
+      name = 'plait',
+      reactor,
+    } = checkOptions(options, 'ThreadPool: options');
+    this.#max = checkWhole(max, 'ThreadPool: max', 1);
+    checkSeconds(idle, 'ThreadPool: idle');
+    this.name = checkString(name, 'ThreadPool: name');
+    if (reactor !== undefined)
+      checkMethods(reactor, 'ThreadPool: reactor', 'a reactor', ['callFromThread']);
+    optional(options.resourceLimits, checkOptions, 'ThreadPool: resourceLimits');
+    optional(options.execArgv, checkArray, 'ThreadPool: execArgv');
     this.#options = options;
   }
 
@@ -172,6 +192,9 @@ export class ThreadPool {
    * @throws TypeError, NotCloneableError, ThreadPoolStopped
    */
   callAllInThread(all: ThreadSteps, onResult: OnThreadResult<unknown> = logged): ThreadCall {
+    checkArray(all, 'callAllInThread: all');
+    for (const step of all) checkArray(step, 'callAllInThread: each of all');
+    checkFunction(onResult, 'onResult');
     const todo = all.map(([work, ...args]) => ({ step: toStep(work), args }));
     if (!this.#started) throw new ThreadPoolStopped(`the pool of threads ${this.name} is stopped`);
     const parts = new Set<Transferable>();
@@ -343,7 +366,7 @@ export class ThreadPool {
    * @throws RangeError, TypeError
    */
   adjustPoolsize(max: number): void {
-    if (checkMax(max) === this.#max) return;
+    if (checkWhole(max, 'adjustPoolsize: max', 1) === this.#max) return;
     this.#max = max;
     this.#dismiss();
     this.#goOn();
@@ -364,7 +387,9 @@ export class ThreadPool {
    *
    * @param options.abort what was asked for fails with ThreadPoolStopped instead, and its threads are ended at once
    */
-  stop({ abort = false }: { readonly abort?: boolean } = {}): Deferred<void> {
+  stop(options: { readonly abort?: boolean } = {}): Deferred<void> {
+    const { abort = false } = checkOptions(options, 'ThreadPool.stop: options');
+    checkBoolean(abort, 'ThreadPool.stop: abort');
     this.#started = false;
     for (const work of [...this.#given.values(), ...this.#waiting.values()]) {
       this.#forget(work);
@@ -400,11 +425,6 @@ export class ThreadPool {
     this.#leaving.add(left);
     void left.then(() => this.#leaving.delete(left));
   }
-}
-
-function checkMax(max: number): number {
-  if (Number.isInteger(max) && max >= 1) return max;
-  throw new RangeError(`a pool has a whole number of threads, at least 1, not ${inspect(max)}`);
 }
 
 function namesOf(steps: readonly { readonly step: Step }[]): string {

@@ -6,6 +6,7 @@
 import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { inspect } from 'node:util';
+import { wrongType } from '../arguments.ts';
 
 /** Where the types of a task are kept; it has no value. */
 declare const SIGNATURE: unique symbol;
@@ -64,8 +65,10 @@ export function toStep(work: ThreadWork<never[], unknown>): Step {
   if (typeof work === 'function') return { source: sourceOf(work) };
   const { module, export: name } = Object(work) as Partial<ThreadTask>;
   if (typeof name !== 'string' || (typeof module !== 'string' && !(module instanceof URL))) {
-    throw new TypeError(
-      `a thread needs a function, or a module and the name of its export, not ${inspect(work, { depth: 0 })}`,
+    throw wrongType(
+      'work for a thread',
+      'a function, or a module and the name of its export',
+      work,
     );
   }
   return { module: checkModule(module), export: name };

@@ -2,6 +2,7 @@
  * How a connection is born that another program has made, and whose descriptor the process was given. (To adopt a
  * listening socket is the business of `listen`.) Twisted: `Server._fromConnectedSocket` of `twisted.internet.tcp`.
  */
+import { checkWhole, shownArgument } from '../arguments.ts';
 import { UnsupportedAddressFamily, UnsupportedSocketType } from '../errors.ts';
 import type { AddressFamily, IProtocol, IProtocolFactory, ITransport } from '../interfaces.ts';
 import type { IO } from '../io/io.ts';
@@ -16,12 +17,11 @@ const FAMILIES: readonly string[] = ['AF_INET', 'AF_INET6', 'AF_UNIX'] satisfies
  *
  * @throws RangeError, UnsupportedAddressFamily
  */
-export function checkAdoptable(fd: number, family: AddressFamily): void {
-  if (!Number.isInteger(fd) || fd < 0 || fd > 2 ** 31 - 1)
-    throw new RangeError(`a descriptor is a whole number from 0, not ${String(fd)}`);
+export function checkAdoptable(called: string, fd: number, family: AddressFamily): void {
+  checkWhole(fd, `${called}: fd`, 0, 2 ** 31 - 1);
   if (!FAMILIES.includes(family)) {
     throw new UnsupportedAddressFamily(
-      `a stream socket's family is ${FAMILIES.join(', ')}, not ${JSON.stringify(family)}`,
+      `${called}: family must be ${FAMILIES.join(', ')}, not ${shownArgument(family)}`,
     );
   }
 }
@@ -39,7 +39,6 @@ export function adoptConnection(
   family: AddressFamily,
   factory: IProtocolFactory,
 ): ITransport {
-  checkAdoptable(fd, family);
   const wire = io.adoptConnection?.(fd, family);
   if (wire === undefined)
     throw new UnsupportedSocketType(`the body ${io.name} can adopt no sockets`);

@@ -3,6 +3,7 @@
  * `twisted.internet.tcp.Port` and `twisted.internet.unix.Port`.
  */
 import type { Address } from '../address.ts';
+import { checkOneOf, checkOptions, checkTimeLimit } from '../arguments.ts';
 import { Deferred } from '../defer.ts';
 import {
   AlreadyListened,
@@ -28,7 +29,6 @@ import type { OpenKind } from '../inspect.ts';
 import { Logger } from '../log.ts';
 import { succeed } from '../maybe.ts';
 import { buildFrom } from '../protocol.ts';
-import { checkDelay } from '../time.ts';
 import { fireEach } from '../waiters.ts';
 import { endUnlessTaken } from './bind-failure.ts';
 import type { Closable, Home } from './home.ts';
@@ -258,13 +258,9 @@ export class Port implements IListeningPort, Closable, AsyncDisposable {
   // ── Stopping ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
   stopListening(options: StopListeningOptions = {}): Deferred<void> {
-    const { connections = 'keep', grace = GRACE } = options;
-    if (!['keep', 'drain', 'abort'].includes(connections)) {
-      throw new RangeError(
-        `connections must be "keep", "drain" or "abort", not ${JSON.stringify(connections)}`,
-      );
-    }
-    if (grace !== null) checkDelay(grace, 'grace');
+    const { connections = 'keep', grace = GRACE } = checkOptions(options, 'stopListening: options');
+    checkOneOf(connections, 'stopListening: connections', ['keep', 'drain', 'abort']);
+    checkTimeLimit(grace, 'stopListening: grace');
     const idle = connections === 'keep' || this.#streams.size === 0;
     if (this.#state === 'closed' && idle) return succeed();
     const stopped = new Deferred<void>();

@@ -6,6 +6,14 @@
 import { constants } from 'node:os';
 import { inspect } from 'node:util';
 import {
+  checkBoolean,
+  checkOptions,
+  checkWhole,
+  optional,
+  wrongKind,
+  wrongValue,
+} from '../arguments.ts';
+import {
   explain,
   NotSupportedError,
   ProcessDone,
@@ -311,9 +319,11 @@ function signalNumber(signal: SignalID): number {
 export function spawnTarget(executable: string, options: SpawnProcessOptions): SpawnTarget {
   const { args = [executable], env = {}, path, uid, gid, usePTY = false, childFDs } = options;
   checkText('executable', executable, true);
-  if (executable === '') throw new RangeError('executable must not be empty');
+  if (executable === '')
+    throw wrongValue('executable', 'the name or path of a program', executable);
+  checkBoolean(usePTY, 'usePTY');
   if (usePTY) throw new NotSupportedError('usePTY is not supported: Node has no pseudo-terminals');
-  if (!Array.isArray(args)) throw new TypeError(`args must be an array, not ${typeof args}`);
+  if (!Array.isArray(args)) throw wrongKind('args', 'an array', args);
   if (args.length === 0)
     throw new RangeError('args must not be empty: they begin with the name of the program');
   args.forEach((argument, index) => checkText(`args[${index}]`, argument));
@@ -335,15 +345,14 @@ export function spawnTarget(executable: string, options: SpawnProcessOptions): S
  * @param mayBeShown true for the names of programs and folders
  */
 function checkText(what: string, text: unknown, mayBeShown = false): void {
-  if (typeof text !== 'string')
-    throw new TypeError(`${what} must be a string, not ${text === null ? 'null' : typeof text}`);
+  if (typeof text !== 'string') throw wrongKind(what, 'a string', text);
   if (!text.includes('\0')) return;
   const shown = mayBeShown ? `: ${inspect(text.slice(0, 300))}` : '';
   throw new RangeError(`${what} must not hold a NUL${shown}`);
 }
 
 function checkEnvironment(env: Readonly<Record<string, string>>): Record<string, string> {
-  if (typeof env !== 'object') throw new TypeError(`env must be an object, not ${typeof env}`);
+  if (typeof env !== 'object' || Array.isArray(env)) throw wrongKind('env', 'an object', env);
   // Without a prototype, so that a name such as __proto__ is one like any other.
   const checked = Object.create(null) as Record<string, string>;
   for (const [name, value] of Object.entries(env)) {
@@ -360,12 +369,11 @@ function checkEnvironment(env: Readonly<Record<string, string>>): Record<string,
 }
 
 function checkID(what: string, id: number | undefined): number | undefined {
-  if (id !== undefined && (!Number.isInteger(id) || id < 0 || id > 2 ** 31 - 1))
-    throw new RangeError(`${what} must be a whole number from 0, not ${inspect(id)}`);
-  return id;
+  return optional(id, (given, name) => checkWhole(given, name, 0, 2 ** 31 - 1), what);
 }
 
 function checkFDs(childFDs: Readonly<Record<number, ChildFD>>): ReadonlyMap<number, ChildFD> {
+  checkOptions(childFDs, 'childFDs', 'an object');
   const checked = new Map<number, ChildFD>();
   for (const [key, use] of Object.entries(childFDs)) {
     const fd = Number(key);

@@ -2,7 +2,7 @@
  * How a connection is born of a pair of descriptors: standard input and output, or any two. From then on it lives like
  * any other. Twisted: `twisted.internet._posixstdio`.
  */
-import { inspect } from 'node:util';
+import { checkWhole } from '../arguments.ts';
 import { ConnectError, explain, NotSupportedError } from '../errors.ts';
 import type { IProtocol, ITransport, StandardIOOptions } from '../interfaces.ts';
 import type { IO, Wire } from '../io/io.ts';
@@ -20,8 +20,8 @@ export function openStandardIO(
   protocol: IProtocol,
   { stdin = 0, stdout = 1 }: StandardIOOptions,
 ): ITransport {
-  checkDescriptor('stdin', stdin);
-  checkDescriptor('stdout', stdout);
+  checkWhole(stdin, 'standardIO: stdin', 0, 2 ** 31 - 1);
+  checkWhole(stdout, 'standardIO: stdout', 0, 2 ** 31 - 1);
   if (io.stdio === undefined)
     throw new NotSupportedError(`the body ${io.name} has no standard I/O`);
   let wire: Wire;
@@ -34,9 +34,4 @@ export function openStandardIO(
   const stream = new Stream(home, wire);
   stream.begin(protocol);
   return stream;
-}
-
-function checkDescriptor(what: string, fd: number): void {
-  if (!Number.isInteger(fd) || fd < 0 || fd > 2 ** 31 - 1)
-    throw new RangeError(`${what} must be a descriptor, a whole number from 0, not ${inspect(fd)}`);
 }

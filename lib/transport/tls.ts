@@ -2,12 +2,12 @@
  * How a connection becomes a secured one: what the brain adds to the engine's wire (`io/tls`), which is the settings of
  * whoever asks and a time in which the handshake must be done. Twisted: `startTLS` of `twisted.internet._newtls`.
  */
+import { checkMethods, checkTimeLimit } from '../arguments.ts';
 import { SSLError } from '../errors.ts';
 import type { IDelayedCall, Seconds } from '../interfaces.ts';
 import type { Wire } from '../io/io.ts';
 import { compile } from '../io/tls-context.ts';
 import { TLSWire } from '../io/tls.ts';
-import { checkDelay } from '../time.ts';
 import type { ITLSContextFactory } from '../tls-settings.ts';
 import type { Home } from './home.ts';
 
@@ -29,13 +29,16 @@ export interface Securing {
 export function checkSecuring(
   side: 'client' | 'server',
   { contextFactory, handshakeTimeout }: Securing,
+  name: string,
 ): void {
-  checkHandshakeTimeout(handshakeTimeout);
+  checkTimeLimit(handshakeTimeout, `${name}: handshakeTimeout`);
+  checkContextFactory(contextFactory, `${name}: contextFactory`);
   compile(contextFactory.tlsSettings(side), side);
 }
 
-function checkHandshakeTimeout(timeout: Seconds | null | undefined): void {
-  if (timeout !== null && timeout !== undefined) checkDelay(timeout, 'handshakeTimeout');
+/** The argument if it has `tlsSettings`; TypeError if not. */
+export function checkContextFactory(contextFactory: ITLSContextFactory, name: string): void {
+  checkMethods(contextFactory, name, 'a context factory, or an object', ['tlsSettings']);
 }
 
 /** What {@link secure} is asked for. */
@@ -61,7 +64,8 @@ export interface Secured {
  */
 export function secure(home: Home, wire: Wire, options: SecureOptions): Secured {
   const { contextFactory, handshakeTimeout = HANDSHAKE_TIMEOUT, side, early, secured } = options;
-  checkHandshakeTimeout(handshakeTimeout);
+  checkTimeLimit(handshakeTimeout, 'startTLS: handshakeTimeout');
+  checkContextFactory(contextFactory, 'startTLS: contextFactory');
   let deadline: IDelayedCall | undefined;
   const release = (): void => {
     if (deadline?.active() === true) deadline.cancel();

@@ -11,6 +11,7 @@
  */
 import { inspect } from 'node:util';
 import { checkPort, type IPv4Address, type IPv6Address, isIPAddress } from '../address.ts';
+import { checkWhole, shownArgument } from '../arguments.ts';
 import { isDetached } from '../bytes.ts';
 import { Deferred } from '../defer.ts';
 import {
@@ -111,8 +112,7 @@ export class Port implements IUDPTransport, Closable, DatagramEvents {
   ) {
     const { maxPacketSize = MAX_PACKET_SIZE, maxBufferedBytes = MAX_BUFFERED_BYTES } = limits;
     for (const [name, value] of Object.entries({ maxPacketSize, maxBufferedBytes })) {
-      if (!Number.isInteger(value) || value < 1)
-        throw new RangeError(`${name} must be a whole number from 1, not ${String(value)}`);
+      checkWhole(value, `listenUDP: ${name}`, 1);
     }
     if (io.datagram === undefined)
       throw new UnsupportedSocketType(`the body ${io.name} has no datagram sockets`);
@@ -527,11 +527,11 @@ export function bind<P extends Port>(port: P): P {
  * @throws InvalidAddressError for a name
  */
 export function datagramTarget(port: number, where = '', shared = false): DatagramTarget {
-  checkPort(port);
+  checkPort(port, 0, 'listenUDP: port');
   const host = where === '' ? '0.0.0.0' : where;
   if (typeof host !== 'string' || !isIPAddress(host)) {
     throw new InvalidAddressError(
-      `cannot listen on ${inspect(host)}: an IP address is needed, not a name`,
+      `cannot listen on ${shownArgument(host)}: the interface must be an IP address, and no name`,
     );
   }
   return { host, port, shared };

@@ -276,7 +276,7 @@ rules.state('drained, those that take longer than the grace are aborted', async 
     t.throws(() => port.stopListening({ connections: 'drain', grace }), RangeError);
   t.throws(() => port.stopListening({ connections: 'kept' as 'keep' }), {
     name: 'RangeError',
-    message: 'connections must be "keep", "drain" or "abort", not "kept"',
+    message: 'stopListening: connections must be "keep", "drain" or "abort", not "kept"',
   });
   t.match(`${port as unknown}`, /^<Port listening /, 'nothing has happened by then');
   void port.stopListening({ connections: 'drain', grace: null });

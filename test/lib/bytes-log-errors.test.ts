@@ -108,15 +108,17 @@ t.test('ReceiveBuffer', async (t) => {
   t.test('refuses a number that is none of bytes, and keeps what it has', async (t) => {
     const received = fed('teapot');
     for (const size of [-1, 2.5, NaN]) {
-      const error = {
+      t.throws(() => received.take(size), {
         name: 'RangeError',
-        message: `a number of bytes must be a whole number from 0, not ${size}`,
-      };
-      t.throws(() => received.take(size), error);
-      t.throws(() => received.takeSome(size), error);
+        message: `take: size must be a whole number from 0, not ${size}`,
+      });
+      t.throws(() => received.takeSome(size), {
+        name: 'RangeError',
+        message: `takeSome: most must be a whole number from 0, or Infinity, not ${size}`,
+      });
     }
     t.throws(() => received.take(Infinity), RangeError);
-    t.throws(() => received.take('3' as never), RangeError);
+    t.throws(() => received.take('3' as never), TypeError);
     t.same(received.takeAll(), bytes('teapot'));
   });
 
@@ -161,7 +163,7 @@ t.test('ReceiveBuffer', async (t) => {
     t.same(received.takeUntil(Buffer.from(CRLF), 100), bytes('value'));
     t.throws(() => received.takeUntil(bytes(''), 100), {
       name: 'RangeError',
-      message: 'a delimiter must have at least one byte',
+      message: /^takeUntil: delimiter must be a Uint8Array of one byte or more/,
     });
   });
 
@@ -887,9 +889,9 @@ t.test('what cannot be a host is refused before any system call could cut it sho
   ])
     t.throws(() => checkHost(host), {
       name: 'RangeError',
-      message: `not a host name: ${JSON.stringify(host)}`,
+      message: /^host must be the name of a host or an IP address, not /,
     });
-  t.throws(() => checkHost('x'.repeat(1e6)), { message: /^.{300,400}$/ }, 'it is cut');
+  t.throws(() => checkHost('x'.repeat(1e6)), { message: /^.{100,200}$/ }, 'it is cut');
   for (const host of [undefined, null, 7, {}])
     t.throws(() => checkHost(host as never), {
       name: 'TypeError',
@@ -902,8 +904,8 @@ t.test('what cannot be a port is refused', async (t) => {
   t.equal(checkPort(1, 1), 1);
   for (const port of [-1, 65_536, 1.5, NaN, Infinity, '80', null, undefined])
     t.throws(() => checkPort(port as never), {
-      name: 'RangeError',
-      message: `port must be a whole number from 0 to 65535, not ${port}`,
+      name: typeof port === 'number' ? 'RangeError' : 'TypeError',
+      message: `port must be a whole number from 0 to 65535, not ${port === '80' ? '"80"' : port}`,
     });
   t.throws(() => checkPort(0, 1), {
     message: 'port must be a whole number from 1 to 65535, not 0',

@@ -927,7 +927,7 @@ t.test('a socket that was given to the process', onlyLinux, async (t) => {
       [-1, 'AF_INET', RangeError],
       [1.5, 'AF_INET', RangeError],
       [2 ** 31, 'AF_INET', RangeError],
-      ['3' as unknown as number, 'AF_INET', RangeError],
+      ['3' as unknown as number, 'AF_INET', TypeError],
       [0, 'AF_APPLETALK' as 'AF_INET', UnsupportedAddressFamily],
       [file, 'AF_INET', UnsupportedSocketType],
       [1_000_000, 'AF_UNIX', UnsupportedSocketType],

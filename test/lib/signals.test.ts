@@ -85,21 +85,21 @@ t.test('addSignalHandler', async (t) => {
 
   t.test('refuses what cannot be handled, and listens for nothing', (t) => {
     const reactor = new Reactor();
-    const name = 'RangeError';
     for (const [signal, message] of [
       ['SIGKILL', 'SIGKILL cannot be handled by a process'],
       ['SIGSTOP', 'SIGSTOP cannot be handled by a process'],
       ['SIGSEGV', 'SIGSEGV cannot be handled by JavaScript code'],
-      ['SIGTEA', "there is no signal by the name 'SIGTEA' here"],
-      ['sigint', "there is no signal by the name 'sigint' here"],
-      ['__proto__', "there is no signal by the name '__proto__' here"],
-      [2, 'there is no signal by the name 2 here'],
+      ['SIGTEA', 'addSignalHandler: name must be the name of a signal here, not "SIGTEA"'],
+      ['sigint', 'addSignalHandler: name must be the name of a signal here, not "sigint"'],
+      ['__proto__', 'addSignalHandler: name must be the name of a signal here, not "__proto__"'],
+      [2, 'addSignalHandler: name must be a string, not 2'],
     ] as [string, string][]) {
+      const name = typeof (signal as unknown) === 'string' ? 'RangeError' : 'TypeError';
       t.throws(() => reactor.addSignalHandler(signal, () => {}), { name, message });
     }
     t.throws(() => reactor.addSignalHandler('SIGINT', undefined as never), {
       name: 'TypeError',
-      message: "a signal's handler is a function, not undefined",
+      message: 'addSignalHandler: fn must be a function, not undefined',
     });
     t.equal(heard('SIGINT'), 0);
     t.end();

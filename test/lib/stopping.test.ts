@@ -141,7 +141,7 @@ t.test('FND-02: a trigger without a name is called by how it begins', async (t) 
   t.match(seen, [/trigger before shutdown \(\) => deferLater\(.{40,50}…; another signal/]);
   t.throws(() => reactor.addSystemEventTrigger('before', 'shutdown', 'tidy' as never), {
     name: 'TypeError',
-    message: "a trigger is a function, not 'tidy'",
+    message: 'addSystemEventTrigger: fn must be a function, not "tidy"',
   });
 });
 

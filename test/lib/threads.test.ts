@@ -136,10 +136,10 @@ t.test('deferToThread', async (t) => {
       [async function* () {}, /cannot send a function to another thread: it is an async generator/],
       [
         undefined,
-        /a thread needs a function, or a module and the name of its export, not undefined/,
+        /work for a thread must be a function, or a module and the name of its export, not undefined/,
       ],
       ['add', /not 'add'/],
-      [{ module: WORK.href }, /a thread needs a function/],
+      [{ module: WORK.href }, /work for a thread must be a function/],
       [{ module: './work.ts', export: 'add' }, /a thread's module is a URL.*, not '.\/work.ts'/],
       [{ module: 'lodash', export: 'add' }, /a thread's module is a URL/],
       [{ module: 'http://example.org/', export: 'add' }, /a thread's module is a URL/],
@@ -579,7 +579,7 @@ t.test('a reactor', async (t) => {
       t.equal(flushLoggedErrors(RangeError).length, 1);
       t.throws(() => reactor.callFromThread('tea' as never), {
         name: 'TypeError',
-        message: "callFromThread needs a function, not 'tea'",
+        message: 'callFromThread: fn must be a function, not "tea"',
       });
     },
   );

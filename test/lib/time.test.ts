@@ -143,24 +143,24 @@ t.test('callLater', async (t) => {
       for (const delay of [NaN, -1, -Number.MIN_VALUE, Infinity, -Infinity]) {
         t.throws(() => clock.callLater(delay, () => {}), {
           name: 'RangeError',
-          message: `delay must be 0 seconds or more and finite, not ${delay}`,
+          message: `callLater: delay must be 0 seconds or more and finite, not ${delay}`,
         });
       }
       for (const [delay, shown] of [
         ['5', '"5"'],
         [undefined, 'undefined'],
         [null, 'null'],
-        [1n, '1'],
-        [{}, '[object Object]'],
+        [1n, '1n'],
+        [{}, 'a plain object'],
       ]) {
         t.throws(() => clock.callLater(delay as never, () => {}), {
           name: 'TypeError',
-          message: `delay must be a number of seconds, not ${shown as string}`,
+          message: `callLater: delay must be a number of seconds, not ${shown as string}`,
         });
       }
       t.throws(() => clock.callLater(1, 'tea' as never), {
         name: 'TypeError',
-        message: 'callLater needs a function, not "tea"',
+        message: 'callLater: fn must be a function, not "tea"',
       });
       t.same(clock.getDelayedCalls(), []);
       let calls = 0;
@@ -271,7 +271,7 @@ t.test('a delayed call', async (t) => {
     for (const delay of [NaN, Infinity, -Infinity])
       t.throws(() => call.delay(delay), {
         name: 'RangeError',
-        message: `cannot delay by ${delay} seconds`,
+        message: `DelayedCall.delay: seconds must be a finite number of seconds, not ${delay}`,
       });
     t.equal(call.getTime(), 5);
     call.cancel();
@@ -351,7 +351,7 @@ t.test('Clock', async (t) => {
     const clock = new Clock();
     t.throws(() => clock.advance(-1), {
       name: 'RangeError',
-      message: 'amount must be 0 seconds or more and finite, not -1',
+      message: 'advance: amount must be 0 seconds or more and finite, not -1',
     });
     t.throws(() => clock.pump([1, NaN]), RangeError);
     t.equal(clock.seconds(), 1);

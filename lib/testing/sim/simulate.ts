@@ -4,14 +4,14 @@
  * run it again.
  */
 import { isCoroutine } from '../../coroutine.ts';
-import { Deferred, getDebugging, setDebugging } from '../../defer.ts';
+import { Deferred } from '../../defer.ts';
 import { Failure } from '../../failure.ts';
 import { describePending } from '../../inspect.ts';
 import type { Seconds } from '../../interfaces.ts';
 import { forgetSessions } from '../../io/tls-context.ts';
 import { eventAsText } from '../../log.ts';
 import { maybeDeferred } from '../../maybe.ts';
-import { pendingDeferreds, pendingMark } from '../../pending.ts';
+import { getDebugging, setDebugging, pendingDeferreds, pendingMark } from '../../pending.ts';
 import {
   reportUnhandledFailures,
   setUnhandledFailureHook,

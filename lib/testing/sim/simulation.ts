@@ -2,6 +2,7 @@
  * A network in memory, and virtual time. Machines have names; each has a reactor, with the same API as the process's
  * own, so that a program runs here as it is. What the network does to it follows from a seed.
  */
+import { checkSeconds } from '../../arguments.ts';
 import { asciiLowerCase } from '../../bytes.ts';
 import type { Deferred } from '../../defer.ts';
 import { neededNow } from '../../hooks.ts';
@@ -9,7 +10,6 @@ import type { IDelayedCall, Seconds } from '../../interfaces.ts';
 import { Failure } from '../../failure.ts';
 import type { IO } from '../../io/io.ts';
 import { Reactor } from '../../reactor.ts';
-import { checkDelay } from '../../time.ts';
 import { type Conditions, conditionsOf, type ConditionsLike } from './faults.ts';
 import { SimIO } from './io.ts';
 import { Kernel, type SimEvent } from './kernel.ts';
@@ -173,7 +173,7 @@ export class Simulation {
 
   /** Lets `fn` happen in `delay` seconds: a fault of your own, or a person who does something. */
   after(delay: Seconds, fn: () => void): SimEvent {
-    return this.#kernel.after(checkDelay(delay, 'delay'), fn);
+    return this.#kernel.after(checkSeconds(delay, 'after: delay'), fn);
   }
 
   /** What has happened. */
@@ -235,7 +235,7 @@ export class Simulation {
    * of promises nothing has, see `settle`.
    */
   advance(amount: Seconds): void {
-    const end = this.#kernel.now + checkDelay(amount, 'amount');
+    const end = this.#kernel.now + checkSeconds(amount, 'advance: amount');
     while (this.#kernel.step(end));
     this.#kernel.skipTo(end);
   }
@@ -260,7 +260,7 @@ export class Simulation {
    * naps;   // 6
    */
   async advanceAsync(amount: Seconds): Promise<void> {
-    const end = this.#kernel.now + checkDelay(amount, 'amount');
+    const end = this.#kernel.now + checkSeconds(amount, 'advance: amount');
     await this.settle(() => false, amount);
     this.#kernel.skipTo(end);
   }
