@@ -530,7 +530,9 @@ export class Deferred<T> implements PromiseLike<T> {
     if (isObject(coroutine) && isCoroutine(coroutine)) return runCoroutine(coroutine) as never;
     if (isObject(coroutine) && isThenable(coroutine) && !(coroutine instanceof Deferred))
       return ofPromise(coroutine) as never;
-    throw new NotACoroutineError(`neither a coroutine nor a promise: ${shownArgument(coroutine)}`);
+    throw new NotACoroutineError(
+      `the thing is neither a coroutine nor a promise: ${shownArgument(coroutine)}`,
+    );
   }
 
   /** For `yield*` in a coroutine: `const page = yield* getPage(url)` waits, and has the value's type. */
