@@ -138,7 +138,7 @@ t.test('deferToThread', async (t) => {
         undefined,
         /work for a thread must be a function, or a module and the name of its export, not undefined/,
       ],
-      ['add', /not 'add'/],
+      ['add', /not "add"/],
       [{ module: WORK.href }, /work for a thread must be a function/],
       [{ module: './work.ts', export: 'add' }, /a thread's module is a URL.*, not '.\/work.ts'/],
       [{ module: 'lodash', export: 'add' }, /a thread's module is a URL/],
@@ -409,8 +409,9 @@ t.test('a pool of threads', async (t) => {
     open(gate);
     t.same(await Promise.all(all), ['1', '2', '3']);
     for (const max of [0, -1, 1.5, NaN, '3' as never]) {
-      t.throws(() => pool.adjustPoolsize(max), { name: 'RangeError' });
-      t.throws(() => new ThreadPool({ max }), { name: 'RangeError' });
+      const name = typeof (max as unknown) === 'number' ? 'RangeError' : 'TypeError';
+      t.throws(() => pool.adjustPoolsize(max), { name });
+      t.throws(() => new ThreadPool({ max }), { name });
     }
     t.throws(() => new ThreadPool({ idle: -1 }), { name: 'RangeError' });
   });
