@@ -342,6 +342,7 @@ t.test('FND-12: what nobody waits for is logged', async (t) => {
   datagrams.startProtocol = () => started.startFactory();
   datagrams.stopProtocol = stop as () => never;
   const socket = failing.listenUDP(0, datagrams);
+  socket.ready.addErrback(() => {});
   failing.flush();
   await new Promise((resolve) => setImmediate(resolve));
   failing.flush();
