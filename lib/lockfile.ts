@@ -5,7 +5,7 @@
  * The link is named as the lock, and points to the number of the process that has it. To make a link is atomic, and
  * fails where there is one; a link whose process has died is removed.
  */
-import { existsSync, readlinkSync, renameSync, symlinkSync, unlinkSync } from 'node:fs';
+import { existsSync, readlinkSync, renameSync, rmSync, symlinkSync, unlinkSync } from 'node:fs';
 import { checkString } from './arguments.ts';
 
 /** How often a lock that comes and goes is tried before it counts as another's. */
@@ -81,24 +81,41 @@ export class FilesystemLock implements Disposable {
   }
 
   /**
-   * Moves it away first: of several that find it dead, one does so, and it is not a new one that is removed. True if it
-   * was removed here.
+   * Removes the link of a process that has died. Several processes may find it dead, so one of them at a time looks
+   * again and removes it, while it has a second link: else a slow one would remove the lock that a quick one has taken
+   * since. True if it was removed here.
    */
   #removeDead(owner: string): boolean {
     // The link of a lock leads nowhere; one that does is something else, by a number for its name.
     if (existsSync(this.name)) throw notALock(this.name, owner);
-    const aside = `${this.name}.${owner}.${process.pid}.dead`;
+    const breaking = `${this.name}.breaking`;
     try {
-      renameSync(this.name, aside);
-      if (readlinkSync(aside) === owner) {
-        unlinkSync(aside);
-        return true;
-      }
-      renameSync(aside, this.name); // another process was quicker, and it has the lock now
+      symlinkSync(String(process.pid), breaking);
     } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+      if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
+      const breaker = ownerOf(breaking);
+      if (breaker !== undefined && !isAlive(breaker, breaking)) moveAway(breaking, breaker);
+      return false;
     }
-    return false;
+    try {
+      if (ownerOf(this.name) !== owner) return false;
+      rmSync(this.name, { force: true });
+      return true;
+    } finally {
+      rmSync(breaking, { force: true });
+    }
+  }
+}
+
+/** Removes the link at `name` of a process that has died, unless it is another's by now. */
+function moveAway(name: string, owner: string): void {
+  const aside = `${name}.${owner}.${process.pid}.dead`;
+  try {
+    renameSync(name, aside);
+    if (readlinkSync(aside) === owner) unlinkSync(aside);
+    else renameSync(aside, name); // another process was quicker, and the link is its own
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
   }
 }
 

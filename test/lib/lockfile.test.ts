@@ -13,7 +13,7 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import { DeferredFilesystemLock, Factory, FilesystemLock, Reactor } from 'plait';
 import { Clock, failureResultOf } from 'plait/testing';
@@ -138,6 +138,30 @@ t.test('FND-23: a lock is unclean only if this object has removed what was left'
   t.equal(lock.lock(), true);
   t.equal(lock.clean, true);
   lock.unlock();
+  t.end();
+});
+
+t.test('FND-03: one process at a time removes a dead one’s lock', (t) => {
+  const name = join(folderOf(t), 'lock');
+  const breaking = `${name}.breaking`;
+  const lock = new FilesystemLock(name);
+  symlinkSync(DEAD, name);
+  symlinkSync(String(process.ppid), breaking);
+  t.equal(lock.lock(), false, 'another one is about to remove it');
+  t.equal(readlinkSync(name), DEAD);
+  t.equal(readlinkSync(breaking), String(process.ppid));
+  unlinkSync(breaking);
+
+  symlinkSync(DEAD, breaking);
+  t.equal(lock.lock(), true, 'it died while it did so');
+  t.equal(lock.clean, false);
+  t.same(readdirSync(dirname(name)), ['lock'], 'nothing else is left');
+  lock.unlock();
+
+  symlinkSync(DEAD, name);
+  symlinkSync('nightly', breaking);
+  t.throws(() => lock.lock(), RangeError);
+  t.equal(readlinkSync(breaking), 'nightly', 'what is no lock stays');
   t.end();
 });
 
