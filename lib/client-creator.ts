@@ -19,6 +19,7 @@ import type {
   IReactorTime,
   IReactorUNIX,
 } from './interfaces.ts';
+import { logPrefixOf } from './log-prefix.ts';
 import { fail } from './maybe.ts';
 import type { ITLSContextFactory } from './tls-settings.ts';
 
@@ -39,6 +40,11 @@ class InstanceFactory<P extends IProtocol> implements IClientFactory {
       this.#connector.disconnect();
       if (this.#telling?.active() === true) this.#telling.cancel();
     });
+  }
+
+  /** That of the protocol: this factory is none of the user's. */
+  logPrefix(): string {
+    return logPrefixOf(this.#instance);
   }
 
   startedConnecting(connector: IConnector): void {

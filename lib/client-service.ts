@@ -216,7 +216,10 @@ class Attempt<P extends IProtocol> {
     if (this.#work !== undefined) Deferred.cancelGuarded(this.#work);
     if (this.#ended || grace === null) return;
     this.#within(grace, () => {
-      log.warn('a connection was not closed in {grace} seconds: aborting it', { grace });
+      log.warn('a connection was not closed in {grace} seconds: aborting that with {peer}', {
+        grace,
+        peer: this.#transport?.getPeer(),
+      });
       this.#transport?.abortConnection();
       this.#within(ABORTED, () => this.#end());
     });

@@ -368,7 +368,9 @@ class ConnectionFactory extends Factory<Protocol> {
         () => connection.close(),
         (failure) => {
           if (failure.check(ConnectionClosed) === undefined)
-            log.failure('the handler of a connection failed', failure);
+            log.failure('the handler of a connection failed: with {peer}', failure, {
+              peer: connection.transport.getPeer(),
+            });
           return connection.abort();
         },
       );

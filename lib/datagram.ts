@@ -13,6 +13,7 @@ import type {
   IUDPTransport,
 } from './interfaces.ts';
 import { Logger } from './log.ts';
+import { logPrefixOf } from './log-prefix.ts';
 
 const log = new Logger('plait.protocol');
 
@@ -40,7 +41,7 @@ export class AbstractDatagramProtocol {
   /** Called by each port; calls `startProtocol` the first time. */
   doStart(): HookResult {
     if (this.numPorts === 0) {
-      if (this.noisy) log.debug('starting {protocol}', { protocol: this.constructor.name });
+      if (this.noisy) log.debug('starting {protocol}', { protocol: logPrefixOf(this) });
       watchHook(this.startProtocol(), 'startProtocol', this.#owner());
     }
     this.numPorts++;
@@ -51,7 +52,7 @@ export class AbstractDatagramProtocol {
     if (this.numPorts === 0) return undefined;
     this.numPorts--;
     if (this.numPorts > 0) return undefined;
-    if (this.noisy) log.debug('stopping {protocol}', { protocol: this.constructor.name });
+    if (this.noisy) log.debug('stopping {protocol}', { protocol: logPrefixOf(this) });
     return this.stopProtocol();
   }
 

@@ -37,6 +37,7 @@ import type {
   HookResult,
 } from './interfaces.ts';
 import { Logger } from './log.ts';
+import { logPrefixOf } from './log-prefix.ts';
 import { buildFrom } from './protocol.ts';
 import { StandIn } from './wrapping.ts';
 
@@ -113,6 +114,10 @@ class ConnectOnce<P extends IProtocol> implements IClientFactory {
     if (!this.connected.called) this.connected.errback(reason);
   }
 
+  logPrefix(): string {
+    return logPrefixOf(this.#factory);
+  }
+
   doStart(): HookResult {
     return this.#factory.doStart();
   }
@@ -155,7 +160,7 @@ export function listening(start: () => IListeningPort): Deferred<IListeningPort>
     const port = start();
     const ready = new Deferred<IListeningPort>(() => {
       port.stopListening().addErrback((failure) => {
-        log.failure('a port could not be stopped', failure);
+        log.failure('{port} could not be stopped', failure, { port });
       });
     });
     port.ready.addCallbacks(

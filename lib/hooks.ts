@@ -12,7 +12,7 @@ import { isCoroutine } from './coroutine.ts';
 import { Deferred } from './defer.ts';
 import { Failure } from './failure.ts';
 import type { HookOwner, HookResult, IDelayedCall, IReactorTime, Seconds } from './interfaces.ts';
-import { Logger } from './log.ts';
+import { type LogFields, Logger } from './log.ts';
 import { maybeDeferred, passthru, succeed } from './maybe.ts';
 import { setOutcomeWatcher } from './unhandled.ts';
 
@@ -58,7 +58,7 @@ export function hookFailed(owner: HookOwner | undefined, hook: string, failure: 
     owner.hookFailed(hook, failure);
     return;
   }
-  log.failure(`${hook} failed`, failure);
+  log.failure(`${hook} failed`, failure, { hook });
   if (typeof owner?.abortConnection === 'function') owner.abortConnection();
 }
 
@@ -103,18 +103,22 @@ export function hookCaller(
 /**
  * Calls the last hook of something that closes, `stopFactory` say, and tells `over` once, when what the hook returns has
  * come to its end: with what it failed with, if it did. A hook that takes longer than 30 seconds is logged, and not
- * waited for any more, if `clock` has delayed calls; what it fails with after that is logged too.
+ * waited for any more, if `clock` has delayed calls; what it fails with after that is logged too, both with `fields`.
  */
 export function finishWithHook(
   hook: string,
   call: () => unknown,
   clock: Partial<Pick<IReactorTime, 'callLater'>>,
   over: (failure?: Failure) => void,
+  fields: LogFields = {},
 ): void {
+  const names = Object.keys(fields).map((name) => `{${name}}`);
+  const whose = names.length === 0 ? '' : ` of ${names.join(' on ')}`;
   const state: { timer?: IDelayedCall | undefined; over: boolean } = { over: false };
   const end = (failure?: Failure): void => {
     if (state.over) {
-      if (failure !== undefined) log.failure(`${hook} failed`, failure);
+      if (failure !== undefined)
+        log.failure(`${hook} failed${whose}`, failure, { ...fields, hook });
       return;
     }
     state.over = true;
@@ -129,7 +133,8 @@ export function finishWithHook(
     );
   if (state.over) return;
   state.timer = clock.callLater?.(GRACE, () => {
-    log.warn('{hook} was not over in {grace} seconds, and is not waited for any more', {
+    log.warn(`{hook}${whose} was not over in {grace} seconds, and is not waited for any more`, {
+      ...fields,
       hook,
       grace: GRACE,
     });

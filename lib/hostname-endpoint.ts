@@ -41,8 +41,9 @@ import {
   TimeoutError,
 } from './errors.ts';
 import { Failure } from './failure.ts';
-import { loggedBy, neededNow, watchHook } from './hooks.ts';
+import { neededNow, watchHook } from './hooks.ts';
 import type {
+  HookOwner,
   IDelayedCall,
   IHostResolution,
   IProtocol,
@@ -54,13 +55,22 @@ import type {
   Seconds,
 } from './interfaces.ts';
 import { Logger } from './log.ts';
+import { logHookFailure } from './log-prefix.ts';
 import { fail } from './maybe.ts';
 import { buildFrom } from './protocol.ts';
 import { cancelLookup, literalOf } from './resolver.ts';
 
 const log = new Logger('plait.endpoints');
 
-const logging = loggedBy(log);
+/** Logs what hooks of `factory` fail with. */
+function ownerOf(factory: object, host: string, port: number): HookOwner {
+  return {
+    hookFailed(hook, failure) {
+      const destination = new HostnameAddress(host, port);
+      logHookFailure(log, hook, failure, { factory, destination });
+    },
+  };
+}
 
 /** What a {@link HostnameEndpoint} asks of its reactor. */
 export type HostnameEndpointReactor = IReactorTime &
@@ -129,7 +139,7 @@ export class HostnameEndpoint implements IStreamClientEndpoint {
     try {
       const course = checkedCourse(this.#host, this.#port, this.#options);
       checkFactory(factory, 'HostnameEndpoint.connect: factory');
-      watchHook(factory.doStart(), 'startFactory', logging);
+      watchHook(factory.doStart(), 'startFactory', ownerOf(factory, this.#host, this.#port));
       return new Race(this.#reactor, course, factory).start();
     } catch (error) {
       return fail(new Failure(error));
@@ -212,6 +222,8 @@ class Race<P extends IProtocol> {
   readonly #reactor: HostnameEndpointReactor;
   readonly #course: Course;
   readonly #factory: IProtocolFactory<P>;
+  /** Hears what hooks of the factory fail with. */
+  readonly #whose: HookOwner;
   readonly #result: Deferred<P>;
   readonly #candidates: Readonly<Record<Family, Candidates>>;
   readonly #known = new Set<string>();
@@ -237,6 +249,7 @@ class Race<P extends IProtocol> {
     this.#reactor = reactor;
     this.#course = course;
     this.#factory = factory;
+    this.#whose = ownerOf(factory, course.host, course.port);
     const local = course.bindAddress?.host ?? '';
     const without = local === '' || !isIPAddress(local) ? undefined : local.includes(':') ? 4 : 6;
     const known = isIPAddress(course.host);
@@ -394,7 +407,7 @@ class Race<P extends IProtocol> {
       },
       doStart() {},
       doStop: () => {
-        if (this.#winner === attempt) watchHook(this.#factory.doStop(), 'stopFactory', logging);
+        if (this.#winner === attempt) watchHook(this.#factory.doStop(), 'stopFactory', this.#whose);
       },
     };
   }
@@ -462,9 +475,9 @@ class Race<P extends IProtocol> {
     if (winner !== undefined) Deferred.cancelGuarded(winner);
     if (served) return;
     try {
-      watchHook(this.#factory.doStop(), 'stopFactory', logging);
+      watchHook(this.#factory.doStop(), 'stopFactory', this.#whose);
     } catch (thrown) {
-      log.failure('stopFactory failed', new Failure(thrown));
+      this.#whose.hookFailed?.('stopFactory', new Failure(thrown));
     }
   }
 

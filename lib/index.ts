@@ -213,6 +213,7 @@ export {
   type Operation,
   stderrObserver,
 } from './log.ts';
+export { logPrefixOf } from './log-prefix.ts';
 export {
   consoleObserver,
   debuglogObserver,

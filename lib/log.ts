@@ -312,32 +312,57 @@ export class Logger {
     this.emit('critical', format, fields);
   }
 
-  /** Logs a failure with its stack. Twisted: `Logger.failure`. */
-  failure(format: string, failure: Failure, level: LogLevel = 'critical'): void {
-    this.emit(level, format, { failure });
+  /**
+   * Logs a failure with its stack, and with fields. Twisted: `Logger.failure`.
+   *
+   * @param level default: `critical`. It may be left out before the fields
+   *
+   * @example
+   * const log = new Logger('shop.orders');
+   * const failure = new Failure(new RangeError('no more tea'));
+   * log.failure('order {id} failed', failure, 'warn', { id: 7 });
+   * log.failure('order {id} failed', failure, { id: 7 });
+   */
+  failure(
+    format: string,
+    failure: Failure,
+    level: LogLevel | LogFields = 'critical',
+    fields?: LogFields,
+  ): void {
+    if (typeof level === 'string') this.emit(level, format, { ...readFields(fields), failure });
+    else this.emit('critical', format, { ...readFields(level), failure });
   }
 
   /**
    * Calls `fn`, and logs what it throws, which goes no further. For what ends later, use the `addErrback` of its
-   * Deferred. Twisted: `failuresHandled`, a context manager.
+   * Deferred. Level and fields are as for {@link Logger.failure}. Twisted: `failuresHandled`, a context manager.
    *
    * @example
    * const log = new Logger('shop');
    * const { value = 0 } = log.failuresHandled('cannot count the tea', () => 3 + 4);
    */
-  failuresHandled<T>(format: string, fn: () => T, level: LogLevel = 'critical'): Operation<T> {
+  failuresHandled<T>(
+    format: string,
+    fn: () => T,
+    level: LogLevel | LogFields = 'critical',
+    fields?: LogFields,
+  ): Operation<T> {
     try {
       return { succeeded: true, failed: false, value: fn() };
     } catch (error) {
       const failure = new Failure(error);
-      this.failure(format, failure, level);
+      this.failure(format, failure, level, fields);
       return { succeeded: false, failed: true, failure };
     }
   }
 
   /** {@link Logger.failuresHandled} with its text, to be called often. Twisted: `failureHandler`. */
-  failureHandler(format: string, level: LogLevel = 'critical'): <T>(fn: () => T) => Operation<T> {
-    return (fn) => this.failuresHandled(format, fn, level);
+  failureHandler(
+    format: string,
+    level: LogLevel | LogFields = 'critical',
+    fields?: LogFields,
+  ): <T>(fn: () => T) => Operation<T> {
+    return (fn) => this.failuresHandled(format, fn, level, fields);
   }
 }
 

@@ -27,6 +27,7 @@ import type {
   SwitchProtocolOptions,
 } from './interfaces.ts';
 import { Logger } from './log.ts';
+import { logHookFailure } from './log-prefix.ts';
 import { ProcessProtocol } from './process-protocol.ts';
 import { buildFrom, isBufferingProtocol, isHalfCloseableProtocol } from './protocol.ts';
 import { checkSwitch, takeOver } from './wrapping.ts';
@@ -95,7 +96,9 @@ class ProcessConnection implements ITransport {
       if (this.#process.pid !== null) this.#process.signalProcess('KILL');
     } catch (error) {
       // It runs as another user, say. Its pipes are closed all the same.
-      log.failure('a process could not be killed', new Failure(error), 'warn');
+      log.failure('{process} could not be killed', new Failure(error), 'warn', {
+        process: this.#process,
+      });
     }
   }
 
@@ -172,7 +175,10 @@ class Conversation<P extends IProtocol> extends ProcessProtocol {
       this.transport,
       (next, options) => this.#switchProtocol(next, options),
       (hook, failure) => {
-        log.failure(`${hook} failed`, failure);
+        logHookFailure(log, hook, failure, {
+          protocol: this.#current,
+          process: this.#executable,
+        });
         this.#failed(failure);
         // As where it throws: the conversation has not begun.
         if (hook === 'makeConnection') this.#connection?.abortConnection();

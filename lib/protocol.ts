@@ -20,6 +20,7 @@ import type {
   ITransport,
 } from './interfaces.ts';
 import { Logger } from './log.ts';
+import { logPrefixOf } from './log-prefix.ts';
 
 const log = new Logger('plait.protocol');
 
@@ -176,7 +177,7 @@ export class Factory<P extends IProtocol = IProtocol> implements IProtocolFactor
   doStart(): HookResult {
     let started: HookResult = undefined;
     if (this.numPorts === 0) {
-      if (this.noisy) log.debug('starting factory {factory}', { factory: this.constructor.name });
+      if (this.noisy) log.debug('starting factory {factory}', { factory: logPrefixOf(this) });
       started = this.startFactory();
     }
     this.numPorts++;
@@ -188,7 +189,7 @@ export class Factory<P extends IProtocol = IProtocol> implements IProtocolFactor
     if (this.numPorts === 0) return undefined;
     this.numPorts--;
     if (this.numPorts > 0) return undefined;
-    if (this.noisy) log.debug('stopping factory {factory}', { factory: this.constructor.name });
+    if (this.noisy) log.debug('stopping factory {factory}', { factory: logPrefixOf(this) });
     return this.stopFactory();
   }
 }

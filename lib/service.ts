@@ -205,7 +205,7 @@ export class MultiService extends Service implements Iterable<Service> {
       throw new Error(`there is already a service named ${JSON.stringify(name)}`);
     if (isWithin(this, service)) throw new Error('a service cannot be a part of itself');
     service.parent?.removeService(service).addErrback((failure) => {
-      log.failure('a service could not be stopped', failure);
+      log.failure('{service} could not be stopped', failure, { service: nameOf(service) });
     });
     Service.adopt(service, this);
     this.#services.set(service, name);
@@ -265,7 +265,8 @@ export class MultiService extends Service implements Iterable<Service> {
     for (const service of left) {
       stopped(service)
         .addErrback((failure) => {
-          if (all.called) log.failure('a service could not be stopped', failure);
+          if (all.called)
+            log.failure('{service} could not be stopped', failure, { service: nameOf(service) });
           else failures.push(failure);
         })
         .addCallback(() => {
@@ -388,7 +389,8 @@ export class TimerService<A extends unknown[] = unknown[]> extends Service {
     loop
       .start(this.step)
       .addErrback((failure) => {
-        if (this.#loop === loop) log.failure('a timer service has failed', failure);
+        if (this.#loop === loop)
+          log.failure('{service} has failed', failure, { service: nameOf(this) });
         return undefined;
       })
       .addCallback((ended) => {

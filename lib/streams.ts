@@ -310,7 +310,9 @@ class DuplexFactory extends Factory<DuplexProtocol> {
     maybeDeferred(this.#handler, duplex, duplex.transport.getPeer()).addErrback((failure) => {
       // That the connection is gone the handler cannot help, and the stream has said it already.
       if (failure.check(ConnectionClosed) === undefined)
-        log.failure('the handler of a connection failed', failure);
+        log.failure('the handler of a connection failed: with {peer}', failure, {
+          peer: duplex.transport.getPeer(),
+        });
       // It has been told.
       duplex.on('error', () => {});
       duplex.destroy(failure.value);

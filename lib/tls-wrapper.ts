@@ -29,6 +29,7 @@ import type {
   HookResult,
 } from './interfaces.ts';
 import type { Wire, WireEvents } from './io/io.ts';
+import { logPrefixOf } from './log-prefix.ts';
 import { buildFrom } from './protocol.ts';
 import { reactor } from './reactor.ts';
 import type { ITLSContextFactory } from './tls-settings.ts';
@@ -181,6 +182,11 @@ export class TLSMemoryBIOProtocol<P extends IProtocol = IProtocol>
     this.#securing = securing;
   }
 
+  /** That of the protocol, and this class. */
+  logPrefix(): string {
+    return `${logPrefixOf(this.wrappedProtocol)} (${this.constructor.name})`;
+  }
+
   /** Begins the handshake, and tells the protocol that its connection is made. */
   makeConnection(transport: ITransport): void {
     // What is made for a reactor keeps that reactor's time.
@@ -262,6 +268,11 @@ export class TLSMemoryBIOFactory<P extends IProtocol = IProtocol> implements ICl
     this.#securing = { contextFactory, handshakeTimeout: options.handshakeTimeout };
     this.#clock = options.clock;
     checkSecuring(this.#side, this.#securing, 'TLSMemoryBIOFactory');
+  }
+
+  /** That of the wrapped factory, and that there is TLS. */
+  logPrefix(): string {
+    return `${logPrefixOf(this.wrappedFactory)} (TLS)`;
   }
 
   buildProtocol(address: Address): TLSMemoryBIOProtocol<P> | null {

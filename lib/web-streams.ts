@@ -190,7 +190,9 @@ class WebStreamsFactory extends Factory<Protocol> {
     return new WebStreamsProtocol((streams) => {
       maybeDeferred(this.#handler, streams, streams.transport.getPeer()).addErrback((failure) => {
         if (failure.check(ConnectionClosed) === undefined)
-          log.failure('the handler of a connection failed', failure);
+          log.failure('the handler of a connection failed: with {peer}', failure, {
+            peer: streams.transport.getPeer(),
+          });
         streams.transport.abortConnection();
       });
     });

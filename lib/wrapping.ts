@@ -6,6 +6,7 @@ import { inspect } from 'node:util';
 import { Failure } from './failure.ts';
 import { hookFailed, watchHook } from './hooks.ts';
 import type { HookResult, IProtocol, IProtocolStandIn, ITransport } from './interfaces.ts';
+import { logPrefixOf } from './log-prefix.ts';
 import { isReplaceableProtocol } from './protocol.ts';
 import { wake } from './waiters.ts';
 
@@ -121,6 +122,11 @@ export class StandIn implements IProtocol, IProtocolStandIn {
   /** Whom it stands in for. */
   get wrappedProtocol(): IProtocol {
     return this.#protocol;
+  }
+
+  /** That of the protocol: a stand-in is none of the user's. */
+  logPrefix(): string {
+    return logPrefixOf(this.#protocol);
   }
 
   makeConnection(transport: ITransport): HookResult {

@@ -49,6 +49,7 @@ export const FLOORS: readonly (readonly string[])[] = [
     'frames',
     'give-up',
     'hooks',
+    'log-prefix',
     'maybe',
     'promised',
     'thenable',

@@ -18,6 +18,11 @@ export type HookResult =
   | boolean
   | null;
 
+/** A protocol or a factory that says what it is called in the log; else it is called by its class. */
+export interface ILoggingContext {
+  logPrefix(): string;
+}
+
 /**
  * What hears of it when a hook fails after it has returned: a transport, in most cases. Without `hookFailed` it is
  * logged, and the connection, if it is one, is aborted.

@@ -187,7 +187,10 @@ export class TLSWire implements Wire, WireEvents {
           done(null, this.#contextFor(name));
         } catch (thrown) {
           const error = new Failure(thrown);
-          log.failure('no settings for the name that a client asked for', error);
+          log.failure('no settings for {name}, which {peer} has asked for', error, {
+            name,
+            peer: this.#wire.peer,
+          });
           // Nothing is encrypted yet.
           this.#wire.write(INTERNAL_ERROR);
           done(error.value);

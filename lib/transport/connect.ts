@@ -24,6 +24,7 @@ import type {
 import type { Attempt, ConnectEvents, Wire } from '../io/io.ts';
 import type { OpenKind } from '../inspect.ts';
 import { Logger } from '../log.ts';
+import { logHookFailure } from '../log-prefix.ts';
 import { buildFrom } from '../protocol.ts';
 import type { Closable, Home } from './home.ts';
 import { Stream } from './stream.ts';
@@ -196,7 +197,7 @@ export class Connector implements IConnector, Closable {
     try {
       protocol = buildFrom(this.#factory, wire.peer);
     } catch (error) {
-      log.failure('buildProtocol failed', new Failure(error));
+      this.#logFailure('buildProtocol', new Failure(error), wire.peer);
       wire.destroy();
       this.#failed(
         new ConnectError(`connected to ${this.#destination}, but no protocol could be built`, {
@@ -228,14 +229,19 @@ export class Connector implements IConnector, Closable {
 
   /** @internal A hook of the factory's has failed after it returned. */
   hookFailed(hook: string, failure: Failure): void {
-    log.failure(`${hook} failed`, failure);
+    this.#logFailure(hook, failure);
+  }
+
+  #logFailure(hook: string, failure: Failure, peer?: Address): void {
+    const where = { factory: this.#factory, destination: this.#destination };
+    logHookFailure(log, hook, failure, peer === undefined ? where : { ...where, peer });
   }
 
   #tell(hook: string, call: () => unknown): void {
     try {
       watchHook(call(), hook, this);
     } catch (error) {
-      log.failure(`${hook} failed`, new Failure(error));
+      this.#logFailure(hook, new Failure(error));
     }
   }
 }

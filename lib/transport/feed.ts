@@ -31,6 +31,8 @@ export interface Fed extends HookOwner {
   readonly bufferedBytes: number;
   /** It closes, or ends its direction, as soon as all is sent. */
   readonly ending: boolean;
+  /** Logs what a hook of the producer's has failed with. */
+  logFailure(hook: string, failure: Failure): void;
   /** A close may go on, if all is sent. */
   finishIfSent(): void;
   /** The connection ends, for the reason given, in a later turn. */
@@ -96,8 +98,12 @@ export class Feed {
     this.#patience ??= this.#home.callLater?.(PRODUCER_PATIENCE, () => {
       this.#givenUp = true;
       log.warn(
-        'a connection closes without waiting for its producer, {producer}: it has written nothing for {seconds} seconds',
-        { producer: nameOf(this.producer), seconds: PRODUCER_PATIENCE },
+        '{connection} closes without waiting for its producer, {producer}: it has written nothing for {seconds} seconds',
+        {
+          connection: this.#fed,
+          producer: nameOf(this.producer),
+          seconds: PRODUCER_PATIENCE,
+        },
       );
       this.#fed.finishIfSent();
     });
@@ -162,7 +168,7 @@ export class Feed {
 
   #failed(hook: string, error: unknown): void {
     const reason = new Failure(error);
-    log.failure(`${hook} failed`, reason);
+    this.#fed.logFailure(hook, reason);
     this.#fed.producerFailed(reason);
   }
 }

@@ -27,6 +27,7 @@ import type {
 import type { IO, ListenerEvents, ListenTarget, Wire, WireListener } from '../io/io.ts';
 import type { OpenKind } from '../inspect.ts';
 import { Logger } from '../log.ts';
+import { logHookFailure, logPrefixOf } from '../log-prefix.ts';
 import { succeed } from '../maybe.ts';
 import { buildFrom } from '../protocol.ts';
 import { fireEach } from '../waiters.ts';
@@ -194,6 +195,7 @@ export class Port implements IListeningPort, Closable, AsyncDisposable {
     watchHook(started, 'startFactory', this);
     // A generator may have failed at once.
     if ((this.#state as State) !== 'listening') return;
+    this.#logState('{factory} starting on {address}');
     this.#home.listening(this);
     for (const reader of this.#takeReaders()) reader.callback(this);
   }
@@ -201,13 +203,29 @@ export class Port implements IListeningPort, Closable, AsyncDisposable {
   /** @internal `startFactory` has failed after it returned: the port is closed, as if it had thrown. */
   hookFailed(hook: string, failure: Failure): void {
     if (this.#state === 'listening') this.#notStarted(failure);
-    else log.failure(`${hook} failed`, failure);
+    else this.#logFailure(hook, failure);
   }
 
   #notStarted(failure: Failure): void {
-    log.failure('startFactory failed', failure);
+    this.#logFailure('startFactory', failure);
     this.#fatal = failure;
     this.#close(failure);
+  }
+
+  #logFailure(hook: string, failure: Failure, peer?: Address): void {
+    const where = { factory: this.#factory, address: this.#address ?? this.#where() };
+    logHookFailure(log, hook, failure, peer === undefined ? where : { ...where, peer });
+  }
+
+  /** Logs that it has come to listen, or listens no more. */
+  #logState(format: string): void {
+    const address = this.#address;
+    const secured = this.#securing === undefined ? '' : ' (TLS)';
+    log.info(format, {
+      factory: `${logPrefixOf(this.#factory)}${secured}`,
+      address,
+      ...(address !== undefined && 'host' in address && { host: address.host, port: address.port }),
+    });
   }
 
   #failed(error: Error): void {
@@ -228,7 +246,7 @@ export class Port implements IListeningPort, Closable, AsyncDisposable {
     try {
       protocol = buildFrom(this.#factory, wire.peer);
     } catch (error) {
-      log.failure('buildProtocol failed', new Failure(error));
+      this.#logFailure('buildProtocol', new Failure(error), wire.peer);
       wire.destroy();
       return;
     }
@@ -318,6 +336,7 @@ export class Port implements IListeningPort, Closable, AsyncDisposable {
 
   /** The listener is closed. */
   #closed(): void {
+    if (this.#factoryStarted) this.#logState('{factory} has stopped listening on {address}');
     if (this.#waits && this.#streams.size > 0) this.#state = 'draining';
     else this.#finish();
   }
@@ -336,6 +355,7 @@ export class Port implements IListeningPort, Closable, AsyncDisposable {
       () => this.#factory.doStop(),
       this.#home,
       (failure) => this.#over(why, failure),
+      { factory: logPrefixOf(this.#factory), address: this.#address },
     );
   }
 
@@ -355,7 +375,7 @@ export class Port implements IListeningPort, Closable, AsyncDisposable {
     const fatal = this.#fatal;
     this.#fatal = undefined;
     if (fatal !== undefined) endUnlessTaken(this.#home, fatal.value, this.#watched);
-    if (failure !== undefined && stopped.length === 0) log.failure('stopFactory failed', failure);
+    if (failure !== undefined && stopped.length === 0) this.#logFailure('stopFactory', failure);
     fireEach(stopped, failure);
   }
 

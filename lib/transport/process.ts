@@ -36,6 +36,7 @@ import type { IO, SpawnedProcess, SpawnTarget } from '../io/io.ts';
 import { watchHook } from '../hooks.ts';
 import type { OpenKind } from '../inspect.ts';
 import { Logger } from '../log.ts';
+import { logHookFailure } from '../log-prefix.ts';
 import type { Closable, Home } from './home.ts';
 import { Stream } from './stream.ts';
 
@@ -95,7 +96,7 @@ export class Process implements IProcessTransport, Closable {
 
   /** Its protocol has failed in `connectionMade`: a process without a protocol is killed, and that is the reason given. */
   #unmade(reason: Failure): void {
-    log.failure('makeConnection failed', reason);
+    this.#logFailure('makeConnection', reason);
     this.#unmadeBy ??= reason;
     this.loseConnection();
     // Its number may be another's by now.
@@ -182,7 +183,7 @@ export class Process implements IProcessTransport, Closable {
       return;
     }
     const pipe = this.#pipes.get(hook === 'outReceived' ? 1 : hook === 'errReceived' ? 2 : -1);
-    if (pipe === undefined) log.failure(`${hook} failed`, failure);
+    if (pipe === undefined) this.#logFailure(hook, failure);
     else pipe.hookFailed('dataReceived', failure);
   }
 
@@ -190,8 +191,12 @@ export class Process implements IProcessTransport, Closable {
     try {
       watchHook(call(), hook, this);
     } catch (error) {
-      log.failure(`${hook} failed`, new Failure(error));
+      this.#logFailure(hook, new Failure(error));
     }
+  }
+
+  #logFailure(hook: string, failure: Failure): void {
+    logHookFailure(log, hook, failure, { protocol: this.#protocol, process: this.toString() });
   }
 
   signalProcess(signal: SignalID): void {

@@ -31,6 +31,7 @@ import type { Wire, WireEvents } from '../io/io.ts';
 import { watchHook } from '../hooks.ts';
 import type { OpenKind } from '../inspect.ts';
 import { Logger } from '../log.ts';
+import { logHookFailure, logPrefixOf } from '../log-prefix.ts';
 import type { TLSWire } from '../io/tls.ts';
 import {
   isBufferingProtocol,
@@ -64,6 +65,8 @@ export class Stream implements ITLSTransport, WireEvents, Closable, Fed, HookOwn
   readonly #onLost: ((reason: Failure, stream: Stream) => void) | undefined;
   /** Undefined when there is no protocol left to deliver to. */
   #protocol: IProtocol | undefined;
+  /** What that was called in the log, when the connection is lost. */
+  #name: string | undefined;
   #connected = true;
   /** `loseConnection` was called: deliver nothing, and close when all is sent. */
   #disconnecting = false;
@@ -333,7 +336,7 @@ export class Stream implements ITLSTransport, WireEvents, Closable, Fed, HookOwn
    * Until then nothing more is delivered, or sent.
    */
   hookFailed(hook: string, reason: Failure): void {
-    log.failure(`${hook} failed`, reason);
+    this.logFailure(hook, reason);
     if (!this.#connected) return;
     this.#doom ??= reason;
     this.#disconnecting = true;
@@ -345,7 +348,7 @@ export class Stream implements ITLSTransport, WireEvents, Closable, Fed, HookOwn
   /** A hook has thrown: that is logged, and the reason for which the connection ends. */
   #failed(hook: string, error: unknown): void {
     const reason = new Failure(error);
-    log.failure(`${hook} failed`, reason);
+    this.logFailure(hook, reason);
     this.#lose(reason);
   }
 
@@ -361,6 +364,7 @@ export class Stream implements ITLSTransport, WireEvents, Closable, Fed, HookOwn
     this.#wire.destroy();
     this.#home.closed(this);
     const protocol = this.#protocol;
+    if (protocol !== undefined) this.#name = logPrefixOf(protocol);
     this.#protocol = undefined;
     if (protocol !== undefined)
       this.#guarded('connectionLost', () => protocol.connectionLost(reason));
@@ -371,8 +375,14 @@ export class Stream implements ITLSTransport, WireEvents, Closable, Fed, HookOwn
     try {
       watchHook(call(), hook, this);
     } catch (error) {
-      log.failure(`${hook} failed`, new Failure(error));
+      this.logFailure(hook, new Failure(error));
     }
+  }
+
+  /** @internal Logs what a hook has failed with, over this connection. */
+  logFailure(hook: string, failure: Failure): void {
+    const { host, peer } = this.#wire;
+    logHookFailure(log, hook, failure, { protocol: this.#protocol ?? this.#name, host, peer });
   }
 
   // ── Another protocol ─────────────────────────────────────────────────────────────────────────────────────────────
@@ -460,7 +470,7 @@ export class Stream implements ITLSTransport, WireEvents, Closable, Fed, HookOwn
     } catch (error) {
       // Nothing may go out in the clear.
       const reason = new Failure(error);
-      log.failure('a connection could not be secured', reason);
+      this.logFailure('startTLS', reason);
       this.#disconnecting = true;
       this.#writing = 'ended';
       this.#home.soon(() => this.#lose(reason));
@@ -559,7 +569,7 @@ export class Stream implements ITLSTransport, WireEvents, Closable, Fed, HookOwn
 
   toString(): string {
     const state = !this.#connected ? 'lost' : this.#disconnecting ? 'closing' : 'open';
-    const whose = this.#protocol === undefined ? '' : ` for a ${this.#protocol.constructor.name}`;
+    const whose = this.#protocol === undefined ? '' : ` for a ${logPrefixOf(this.#protocol)}`;
     return `<connection ${state} ${this.#wire.host} with ${this.#wire.peer}${whose}>`;
   }
 

@@ -45,6 +45,7 @@ import type { DatagramEvents, DatagramSocket, DatagramTarget, IO } from '../io/i
 import { finishWithHook, watchHook } from '../hooks.ts';
 import type { OpenKind } from '../inspect.ts';
 import { Logger } from '../log.ts';
+import { logHookFailure, logPrefixOf } from '../log-prefix.ts';
 import { succeed } from '../maybe.ts';
 import { fireEach } from '../waiters.ts';
 import { endUnlessTaken } from './bind-failure.ts';
@@ -191,6 +192,7 @@ export class Port implements IUDPTransport, Closable, DatagramEvents {
     // It may have stopped the port.
     if ((this.#state as State) !== 'listening') return;
     this.#outcome = 'listening';
+    this.#logState('{protocol} starting on {address}');
     this.#home.listening(this);
     for (const reader of this.#takeReaders()) reader.callback(this);
   }
@@ -283,7 +285,7 @@ export class Port implements IUDPTransport, Closable, DatagramEvents {
   }
 
   #notStarted(failure: Failure): void {
-    log.failure('startProtocol failed', failure);
+    this.#logFailure('startProtocol', failure);
     if (this.#state !== 'listening') return;
     this.#fatal = failure;
     this.#close(failure);
@@ -291,8 +293,20 @@ export class Port implements IUDPTransport, Closable, DatagramEvents {
 
   #threw(hook: string, error: unknown): void {
     this.#sometimes(hook, (more) => {
-      log.emit('critical', '{hook} failed{more}', { hook, more, failure: new Failure(error) });
+      this.#logFailure(hook, new Failure(error), more);
     });
+  }
+
+  #logFailure(hook: string, failure: Failure, more = ''): void {
+    const address = this.#address ?? this.toString();
+    logHookFailure(log, hook, failure, { protocol: this.#protocol, address, more });
+  }
+
+  /** Logs that it has come to listen, or listens no more. */
+  #logState(format: string): void {
+    const { host, port } = this.#address ?? {};
+    const protocol = logPrefixOf(this.#protocol);
+    log.info(format, { protocol, address: this.#address, host, port });
   }
 
   /** Logs now, or only counts, if the same was logged a moment ago. */
@@ -439,7 +453,7 @@ export class Port implements IUDPTransport, Closable, DatagramEvents {
   /** As `stopListening`; what `stopProtocol` fails with is logged. */
   loseConnection(): void {
     this.stopListening().addErrback((failure) => {
-      log.failure('stopProtocol failed', failure);
+      this.#logFailure('stopProtocol', failure);
     });
   }
 
@@ -458,11 +472,13 @@ export class Port implements IUDPTransport, Closable, DatagramEvents {
       return;
     }
     this.#started = false;
+    this.#logState('{protocol} has stopped listening on {address}');
     finishWithHook(
       'stopProtocol',
       () => this.#protocol.doStop(),
       this.#home,
       (failure) => this.#over(why, failure),
+      { protocol: logPrefixOf(this.#protocol), address: this.#address },
     );
   }
 
@@ -480,7 +496,7 @@ export class Port implements IUDPTransport, Closable, DatagramEvents {
     const fatal = this.#fatal;
     this.#fatal = undefined;
     if (fatal !== undefined) endUnlessTaken(this.#home, fatal.value, this.#watched);
-    if (failure !== undefined && stopped.length === 0) log.failure('stopProtocol failed', failure);
+    if (failure !== undefined && stopped.length === 0) this.#logFailure('stopProtocol', failure);
     fireEach(stopped, failure);
   }
 

@@ -27,6 +27,7 @@ import {
   NotConnectedError,
   buildFrom,
   hookFailed,
+  logPrefixOf,
   maybeDeferred,
   passthru,
   type SwitchProtocolOptions,
@@ -60,6 +61,11 @@ export class ProtocolWrapper<P extends IProtocol = IProtocol> implements IProtoc
   }
 
   // As a protocol.
+
+  /** That of the protocol that it stands in for, and this class. */
+  logPrefix(): string {
+    return `${logPrefixOf(this.wrappedProtocol)} (${this.constructor.name})`;
+  }
 
   makeConnection(transport: ITransport): HookResult {
     this.transport = transport;
@@ -224,6 +230,11 @@ export class WrappingFactory<P extends IProtocol = IProtocol> extends ClientFact
     super();
     this.wrappedFactory = wrappedFactory;
     this.noisy = false;
+  }
+
+  /** That of the wrapped factory, and this class. */
+  override logPrefix(): string {
+    return `${logPrefixOf(this.wrappedFactory)} (${this.constructor.name})`;
   }
 
   /** The wrapper for a protocol. Override it for a wrapper of your own; Twisted has the attribute `protocol` for it. */

@@ -485,7 +485,7 @@ t.test('FND-02: a ClientService stops, whatever the transport says', async (t) =
   successResultOf(first);
   successResultOf(second);
   successResultOf(service.stopService());
-  t.same(seen, ['a connection was not closed in 30 seconds: aborting it']);
+  t.same(seen, ['a connection was not closed in 30 seconds: aborting that with 192.168.1.1:54321']);
   t.same(clock.getDelayedCalls(), []);
   t.throws(
     () => new ClientService(silent(transport), Factory.forProtocol(Protocol), { grace: -1 }),
