@@ -8,6 +8,7 @@ import {
   formatEvent,
   globalLogPublisher,
   HostnameEndpoint,
+  type HookResult,
   type IConnector,
   type ITransport,
   IPv4Address,
@@ -118,7 +119,7 @@ const thrown = () => new RangeError('broken');
 /** Hooks of a connection's that fail, and what makes them be called. */
 const HOOKS: Record<
   string,
-  (broken: () => unknown) => { protocol: object; cause?: (one: ITransport) => void }
+  (broken: () => HookResult) => { protocol: object; cause?: (one: ITransport) => void }
 > = {
   makeConnection: (broken) => ({ protocol: { connectionMade: broken } }),
   dataReceived: (broken) => ({ protocol: { dataReceived: broken } }),
