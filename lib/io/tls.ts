@@ -187,10 +187,8 @@ export class TLSWire implements Wire, WireEvents {
           done(null, this.#contextFor(name));
         } catch (thrown) {
           const error = new Failure(thrown);
-          log.failure('no settings for {name}, which {peer} has asked for', error, {
-            name,
-            peer: this.#wire.peer,
-          });
+          const { peer } = this.#wire;
+          log.failure('no settings for {name}, which {peer} asks for', error, { name, peer });
           // Nothing is encrypted yet.
           this.#wire.write(INTERNAL_ERROR);
           done(error.value);

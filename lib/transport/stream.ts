@@ -347,9 +347,7 @@ export class Stream implements ITLSTransport, WireEvents, Closable, Fed, HookOwn
 
   /** A hook has thrown: that is logged, and the reason for which the connection ends. */
   #failed(hook: string, error: unknown): void {
-    const reason = new Failure(error);
-    this.logFailure(hook, reason);
-    this.#lose(reason);
+    this.#lose(this.logFailure(hook, new Failure(error)));
   }
 
   #lose(reason: Failure): void {
@@ -380,9 +378,10 @@ export class Stream implements ITLSTransport, WireEvents, Closable, Fed, HookOwn
   }
 
   /** @internal Logs what a hook has failed with, over this connection. */
-  logFailure(hook: string, failure: Failure): void {
+  logFailure(hook: string, failure: Failure): Failure {
     const { host, peer } = this.#wire;
     logHookFailure(log, hook, failure, { protocol: this.#protocol ?? this.#name, host, peer });
+    return failure;
   }
 
   // ── Another protocol ─────────────────────────────────────────────────────────────────────────────────────────────
