@@ -152,16 +152,30 @@ export function cancelOnAbort(
   cancel: () => void,
 ): void {
   checkSignal(signal, 'cancelOn: signal');
-  if (signal.aborted) {
+  let aborted = false;
+  const abort = (): void => {
+    aborted = true;
     cancel();
-    return;
-  }
+  };
   const cancels = Cancels.of(signal);
-  cancels.add(cancel);
+  if (signal.aborted) abort();
+  else cancels.add(abort);
   deferred.addBoth((result) => {
-    cancels.delete(cancel);
+    cancels.delete(abort);
+    if (aborted && result instanceof Failure) noteReason(result.check(CancelledError), signal);
     return result;
   });
+}
+
+/** Notes on the error of what a signal has cancelled why that was, with the code that an AbortError of Node's has. */
+function noteReason(error: CancelledError | undefined, signal: AbortSignal): void {
+  if (error === undefined) return;
+  const note = (key: string, value: unknown, enumerable: boolean): void => {
+    if ((error as unknown as Record<string, unknown>)[key] !== undefined) return;
+    Reflect.defineProperty(error, key, { value, enumerable, writable: true, configurable: true });
+  };
+  note('cause', signal.reason, false);
+  note('code', 'ABORT_ERR', true);
 }
 
 /**

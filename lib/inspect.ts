@@ -54,7 +54,7 @@ export function inspection(
   const delayedCalls = [...calls]
     .sort((one, other) => one.getTime() - other.getTime())
     .map((call) => ({
-      name: /^<DelayedCall \w+ (\S+) at /.exec(`${call as unknown}`)?.[1] ?? '',
+      name: /^<DelayedCall \w+ (?:bound )*(\S+) at /.exec(`${call as unknown}`)?.[1] ?? '',
       in: call.getTime() - now,
       what: `${call as unknown}`,
     }));

@@ -1,5 +1,6 @@
 /** What a reactor tells of what is pending. */
 import {
+  CancelledError,
   connectProtocol,
   Deferred,
   Factory,
@@ -11,6 +12,7 @@ import {
   setDebugging,
   TCP4ClientEndpoint,
 } from 'plait';
+import { failureResultOf, MemoryReactorClock } from 'plait/testing';
 import { Simulation } from '../../lib/testing/sim/index.ts';
 import { pendingMark } from '../../lib/pending.ts';
 import t from '../fixture.ts';
@@ -130,3 +132,32 @@ t.test('many that are over are forgotten, and none is kept alive', async (t) => 
   }
   t.ok(pendingDeferreds(mark).length <= 100, 'what nobody can see any more is collected');
 });
+
+t.test('FND-66: a bound function is named in what a reactor has pending', async (t) => {
+  const reactor = new MemoryReactorClock();
+  function tick() {}
+  reactor.callLater(1, tick.bind(undefined));
+  t.equal(reactor.inspect().delayedCalls[0]?.name, 'tick');
+  t.match(`${reactor.inspect()}`, /in 1\.000 s: tick/);
+});
+
+t.test(
+  'FND-34: what a signal has cancelled says why, and has the code of an AbortError',
+  async (t) => {
+    const reason = new Error('closing time');
+    for (const early of [true, false]) {
+      const controller = new AbortController();
+      if (early) controller.abort(reason);
+      const deferred = new Deferred<string>().cancelOn(controller.signal);
+      if (!early) controller.abort(reason);
+      const error = failureResultOf(deferred, CancelledError).value;
+      t.equal(error.cause, reason);
+      t.equal((error as { code?: string }).code, 'ABORT_ERR');
+    }
+    const plain = new Deferred<string>().cancelOn(new AbortController().signal);
+    plain.cancel();
+    const error = failureResultOf(plain, CancelledError).value;
+    t.equal(error.cause, undefined, 'it was not the signal');
+    t.equal((error as { code?: string }).code, undefined);
+  },
+);
