@@ -206,6 +206,9 @@ function* extensionsOf(
     throw new RangeError(
       `pathLength must be a whole number from 0, of an authority, not ${String(pathLength)}`,
     );
+  for (const [what, list] of Object.entries({ names, usages }))
+    if (!Array.isArray(list))
+      throw new TypeError(`${what} must be an array of strings, not ${typeof list}`);
   const limit = pathLength === undefined ? [] : [integer(BigInt(pathLength))];
   yield extension(
     BASIC_CONSTRAINTS,

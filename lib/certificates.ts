@@ -55,9 +55,13 @@ export class DistinguishedName {
 
   /**
    * @param attributes by long name (`commonName`), short name (`CN`), or identifier (`2.5.4.3`)
-   * @throws TypeError for a value that is no string
+   * @throws TypeError for a value that is no string, and for what is no object
    */
   constructor(attributes: NameAttributes) {
+    if (typeof attributes !== 'object' || (attributes as unknown) === null)
+      throw new TypeError(
+        `a distinguished name is made of an object, as in { CN: 'x' }, not of ${typeof attributes}`,
+      );
     const pairs = Array.isArray(attributes)
       ? (attributes as readonly (readonly [string, string])[])
       : Object.entries(attributes);
@@ -118,6 +122,11 @@ export class DistinguishedName {
       })
       .join(', ');
   }
+}
+
+/** A name as one: it may be given as the attributes that it is made of. */
+export function nameFrom(name: DistinguishedName | NameAttributes): DistinguishedName {
+  return name instanceof DistinguishedName ? name : new DistinguishedName(name);
 }
 
 function longName(name: string): string {

@@ -20,6 +20,7 @@ import {
   crypto,
   DistinguishedName,
   type NameAttributes,
+  nameFrom,
   PublicKey,
   textOfPEM,
 } from './certificates.ts';
@@ -44,7 +45,9 @@ export class CertificateRequest {
 
   /** @internal */
   constructor(der: Buffer) {
-    const [request] = wholeDER(der);
+    const all = wholeDER(der);
+    const [request] = all;
+    if (all.length !== 1) throw new CertificateError('what should be one value of DER is not');
     const parts = wholeDER(bodyOf(readDER(der)[0], TAG.sequence));
     const [info, algorithm, signature] = parts as [Buffer, Buffer, Buffer];
     const [subject, publicKey] = wholeDER(bodyOf(readDER(info)[0], TAG.sequence)).slice(1);
@@ -56,7 +59,7 @@ export class CertificateRequest {
     const isWhole = unused === 0;
     if (!isWhole || !isSignedBy(this.#publicKey.original, info, algorithm, Buffer.from(bits))) {
       throw new CertificateError(
-        `the request for a certificate of ${this.#subject} is not signed by the key in it, or in no known way`,
+        `that of ${this.#subject} is not signed by the key in it, or in no known way`,
       );
     }
   }
@@ -72,7 +75,6 @@ export class CertificateRequest {
     try {
       return new CertificateRequest(Buffer.from(der));
     } catch (cause) {
-      if (cause instanceof CertificateError && !cause.message.includes('DER')) throw cause;
       throw new CertificateError(
         `a request for a certificate cannot be read: ${(cause as Error).message}`,
         { cause },
@@ -229,12 +231,18 @@ export class KeyPair extends PublicKey {
    *
    * @throws CertificateError for a key that cannot sign; RangeError for a name that cannot be written
    */
-  requestObject(name: DistinguishedName, digestAlgorithm?: DigestAlgorithm): CertificateRequest {
-    return CertificateRequest.load(signRequest(this.#key, name.dump(), digestAlgorithm));
+  requestObject(
+    name: DistinguishedName | NameAttributes,
+    digestAlgorithm?: DigestAlgorithm,
+  ): CertificateRequest {
+    return CertificateRequest.load(signRequest(this.#key, nameFrom(name).dump(), digestAlgorithm));
   }
 
   /** The same as DER. */
-  certificateRequest(name: DistinguishedName, digestAlgorithm?: DigestAlgorithm): Buffer {
+  certificateRequest(
+    name: DistinguishedName | NameAttributes,
+    digestAlgorithm?: DigestAlgorithm,
+  ): Buffer {
     return this.requestObject(name, digestAlgorithm).dump();
   }
 
@@ -245,12 +253,12 @@ export class KeyPair extends PublicKey {
    * @throws RangeError, TypeError for options that make no sense; CertificateError for a key that cannot sign
    */
   signRequestObject(
-    issuer: DistinguishedName,
+    issuer: DistinguishedName | NameAttributes,
     request: CertificateRequest,
     serialNumber: number | bigint,
     options: SigningOptions = {},
   ): Certificate {
-    const signer = { key: this.#key, name: issuer.dump(), keyId: undefined };
+    const signer = { key: this.#key, name: nameFrom(issuer).dump(), keyId: undefined };
     return sign(signer, request, serialNumber, options);
   }
 
@@ -262,7 +270,7 @@ export class KeyPair extends PublicKey {
    * what is no request, and as `signRequestObject` does.
    */
   signCertificateRequest(
-    issuer: DistinguishedName,
+    issuer: DistinguishedName | NameAttributes,
     der: Uint8Array,
     verify: DistinguishedNameVerifier,
     serialNumber: number | bigint,
@@ -285,7 +293,7 @@ export class KeyPair extends PublicKey {
     name: DistinguishedName | NameAttributes,
     options: SigningOptions = {},
   ): PrivateCertificate {
-    const subject = name instanceof DistinguishedName ? name : new DistinguishedName(name);
+    const subject = nameFrom(name);
     const request = this.requestObject(subject, options.digestAlgorithm);
     const all = { authority: true, ...options };
     return new PrivateCertificate(
