@@ -1,6 +1,7 @@
 /** Certificates, requests and keys that plait makes: their bytes, what they say, and who is let in by them. */
 import { createPublicKey, generateKeyPairSync, X509Certificate } from 'node:crypto';
 import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
 import type { AddressInfo } from 'node:net';
 import { connect as connectTLS, createServer } from 'node:tls';
 import { inspect } from 'node:util';
@@ -229,6 +230,15 @@ t.test('a certificate names its key, and that of the authority that signed it', 
   // A key alone does not know what its certificate calls it.
   const request = KeyPair.generate().requestObject(new DistinguishedName({ CN: 'a.test' }));
   const bare = authority.privateKey.signRequestObject(authority.getSubject(), request, 3);
+  // Nor does a certificate that does not name it, as one of another maker may not.
+  const file = (name: string) =>
+    readFileSync(new URL(`../fixtures/tls/${name}`, import.meta.url), 'latin1');
+  const foreign = PrivateCertificate.loadPEM(file('server.pem') + file('server.key'));
+  const theirs = bodyOf(readDER(idOf(foreign, subjectKeyId) as Buffer)[0], TAG.octetString);
+  t.same(named(foreign.signRequestObject(request, 4)), theirs, 'however it has named it');
+  const unnamed = PrivateCertificate.loadPEM(file('subject.pem') + file('subject.key'));
+  t.equal(idOf(unnamed, subjectKeyId), undefined);
+  t.equal(idOf(unnamed.signRequestObject(request, 4), authorityKeyId), undefined);
   t.equal(idOf(bare, authorityKeyId), undefined);
   t.ok(bare.original.verify(authority.getPublicKey().original));
 });
