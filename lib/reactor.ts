@@ -236,7 +236,10 @@ export class Reactor
 
   adoptStreamConnection(fd: number, family: AddressFamily, factory: IProtocolFactory): ITransport {
     checkAdoptable('adoptStreamConnection', fd, family);
-    checkFactory(factory, 'adoptStreamConnection: factory');
+    // It is no port: the factory is neither started nor stopped.
+    checkMethods(factory, 'adoptStreamConnection: factory', 'a Factory, or an object', [
+      'buildProtocol',
+    ]);
     return outside(() => adoptConnection(this.home, this.body(), fd, family, factory));
   }
 
