@@ -318,10 +318,10 @@ export class Logger {
    * @param level default: `critical`. It may be left out before the fields
    *
    * @example
-   * const log = new Logger('shop.orders');
+   * const log = new Logger('shop.orders', (event) => console.log(formatEvent(event)));
    * const failure = new Failure(new RangeError('no more tea'));
-   * log.failure('order {id} failed', failure, 'warn', { id: 7 });
-   * log.failure('order {id} failed', failure, { id: 7 });
+   * log.failure('order {id} failed', failure, { id: 7 });   // prints order 7 failed
+   * log.failure('order {id} failed', failure, 'warn', { id: 8 });   // prints order 8 failed
    */
   failure(
     format: string,

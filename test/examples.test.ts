@@ -184,3 +184,16 @@ t.test('deferreds prints what docs/reference/deferred.md shows', async (t) => {
   const { stdout } = await startExample(t, 'deferreds.ts').ended;
   t.equal(stdout.toString(), shown.join(''));
 });
+
+t.test(
+  'FND-67: the phases of a shutdown come in the order in which the page numbers them',
+  async (t) => {
+    const { code, stdout } = await startExample(t, 'shutdown.ts').ended;
+    t.equal(code, 0);
+    const numbers = String(stdout).split('\n').map((line) => line.slice(0, 2));
+    t.same(
+      numbers.filter((number) => number.trim() !== ''),
+      ['1.', '2.', '3.', '4.', '5.', '6.'],
+    );
+  },
+);

@@ -39,7 +39,7 @@ const NOT_PLAITS = [
   // JavaScript's and Node's.
   'AbortError AbortSignal AggregateError AsyncDisposable AsyncLocalStorage Buffer Date Disposable Error Math Promise',
   'RangeError ReferenceError Symbol SyntaxError TypeError Uint8Array X509Certificate',
-  'clearTimeout() destroy() fetch() process.on() tls.getCACertificates()',
+  'Array fill() clearTimeout() destroy() fetch() process.on() tls.getCACertificates()',
   // Python's, Twisted's, asyncio's.
   'Agent Barrier CertificateRequest Condition Event Exception Future HTTP11ClientProtocol HTTPClientParser',
   'PotentialDataLoss Queue TaskGroup TCPServer TCPClient UDPServer fromCoroutine() returnValue()',

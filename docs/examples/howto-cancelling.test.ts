@@ -95,6 +95,28 @@ t.test('cancellers', async (t) => {
   assertNoResult(broken);
 });
 
+t.test('FND-69: a time-out cuts a clean-up short', async (t) => {
+  const clock = new Clock();
+  // #region cut
+  const said: string[] = [];
+  const job = inlineCallbacks(function* () {
+    try {
+      yield* deferLater(clock, 60);
+    } finally {
+      said.push('cleaning up');
+      yield* deferLater(clock, 10);
+      said.push('clean');
+    }
+  });
+  const cut = job().addTimeout(5, clock);
+  clock.advance(1);
+  cut.cancel();
+  clock.advance(4); // the time-out comes while it cleans up
+  failureResultOf(cut, TimeoutError);
+  t.same(said, ['cleaning up']);
+  // #endregion
+});
+
 t.test('without a canceller', async (t) => {
   // #region late
   const answer = new Deferred<string>();
