@@ -190,7 +190,9 @@ t.test(
   async (t) => {
     const { code, stdout } = await startExample(t, 'shutdown.ts').ended;
     t.equal(code, 0);
-    const numbers = String(stdout).split('\n').map((line) => line.slice(0, 2));
+    const numbers = String(stdout)
+      .split('\n')
+      .map((line) => line.slice(0, 2));
     t.same(
       numbers.filter((number) => number.trim() !== ''),
       ['1.', '2.', '3.', '4.', '5.', '6.'],
