@@ -3,11 +3,9 @@
  * proportion to the number.
  */
 import { getEventListeners } from 'node:events';
-import fc from 'fast-check';
 import { Deferred } from '../../lib/defer.ts';
 import { AlreadyCalledError, CancelledError, FailureGroup, FirstError } from '../../lib/errors.ts';
 import { Failure } from '../../lib/failure.ts';
-import { Fifo } from '../../lib/fifo.ts';
 import { DeferredList, gatherResults, race } from '../../lib/gather.ts';
 import type { Coroutine } from '../../lib/inline.ts';
 import { scope, type Scope } from '../../lib/scope.ts';
@@ -273,32 +271,6 @@ t.test('very many small pieces wait for the protocol that takes over, and come i
   pump.flush();
   t.equal(bytes.length, 60_000);
   t.ok(bytes.every((byte, n) => byte === n % 251));
-  t.end();
-});
-
-t.test('a Fifo does what an array does', (t) => {
-  const deed = fc.constantFrom('add', 'add', 'take', 'take', 'putBack', 'iterate', 'clear');
-  const runs = fc.record({ deed, times: fc.nat(50) });
-  const property = fc.property(fc.array(runs), (program) => {
-    const fifo = new Fifo<number>();
-    let model: number[] = [];
-    let made = 0;
-    for (const { deed, times } of program) {
-      if (deed === 'iterate' && [...fifo].join() !== model.join()) return false;
-      if (deed === 'clear') {
-        fifo.clear();
-        model = [];
-      }
-      for (let n = 0; n < times; n++) {
-        if (deed === 'add') fifo.add(model[model.push(made++) - 1] as number);
-        if (deed === 'putBack') fifo.putBack(model[model.unshift(made++) - model.length] as number);
-        if (deed === 'take' && model.length > 0 && fifo.take() !== model.shift()) return false;
-        if (fifo.size !== model.length || fifo.first !== model[0]) return false;
-      }
-    }
-    return true;
-  });
-  fc.assert(property);
   t.end();
 });
 
