@@ -27,8 +27,11 @@ const log = new Logger('plait.cooperate');
 /** How long the tasks of a Cooperator may run in one turn. */
 const SLICE: Seconds = 0.01;
 
-/** How many pieces are done in one turn while the time stands still, as it does in a test or a simulation. */
-const MOST_PIECES = 1000;
+/**
+ * How many pieces are done in one turn while the time stands still, as it does in a test or a simulation. A simulation
+ * counts turns to find out that there is no end to them, which is to take seconds, not minutes.
+ */
+const MOST_PIECES = 100;
 
 /** What a task asks for one piece after the other, until there are no more. */
 type Work = Iterator<unknown>;

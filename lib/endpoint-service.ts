@@ -6,7 +6,7 @@ import { checkFactory, checkOptions, checkServerEndpoint } from './arguments.ts'
 import { isThenable } from './chain.ts';
 import { Deferred } from './defer.ts';
 import { serverFromString } from './endpoint-strings.ts';
-import { CancelledError, CannotListenError } from './errors.ts';
+import { CancelledError } from './errors.ts';
 import { Failure } from './failure.ts';
 import { cancellationsOf } from './give-up.ts';
 import type {
@@ -19,12 +19,18 @@ import { Logger } from './log.ts';
 import { fail, maybeDeferred, succeed } from './maybe.ts';
 import { reactor as theReactor } from './reactor.ts';
 import { Service } from './service.ts';
+import { isBindFailure } from './transport/bind-failure.ts';
 import { Waiters } from './waiters.ts';
 
 const log = new Logger('plait.service');
 
 function logged(failure: Failure): void {
   log.failure('a service could not be stopped', failure);
+}
+
+/** Whoever has asked the service knows of the port, and is to deal with what `startFactory` fails with later. */
+function lookAt(port: Partial<IListeningPort>): void {
+  port.ready?.addErrback(() => {});
 }
 
 /**
@@ -79,7 +85,10 @@ export class StreamServerEndpointService extends Service {
    */
   whenListening(): Deferred<IListeningPort> {
     this.#looked = true;
-    if (this.#port !== undefined) return succeed(this.#port);
+    if (this.#port !== undefined) {
+      lookAt(this.#port);
+      return succeed(this.#port);
+    }
     if (this.#failure !== undefined) return fail(this.#failure);
     return this.#waiters.wait(undefined);
   }
@@ -92,7 +101,8 @@ export class StreamServerEndpointService extends Service {
 
   /**
    * Begins to listen unless that was done. If that fails and nothing has called `whenListening`, a CannotListenError
-   * ends the program, as that of a port; what else an endpoint may fail with is logged.
+   * ends the program, as that of a port, and so does what `startFactory` fails with; what else an endpoint may fail with
+   * is logged.
    */
   override startService(): void {
     super.startService();
@@ -129,6 +139,7 @@ export class StreamServerEndpointService extends Service {
           return;
         }
         this.#port = port;
+        if (this.#looked) lookAt(port);
         this.#waiters.fireAll(port);
       },
       (failure) => {
@@ -150,7 +161,7 @@ export class StreamServerEndpointService extends Service {
     const { value } = failure;
     if (!this.#endsProgram) {
       log.failure('a service could not listen', failure, 'error');
-      if (!(value instanceof CannotListenError)) return;
+      if (!isBindFailure(value)) return;
     }
     // Not at once, so that the caller may still ask for it in this turn.
     queueMicrotask(() => {

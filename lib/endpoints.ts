@@ -39,6 +39,7 @@ import type {
 import { Logger } from './log.ts';
 import { logPrefixOf } from './log-prefix.ts';
 import { buildFrom } from './protocol.ts';
+import { unlook } from './transport/bind-failure.ts';
 import { StandIn } from './wrapping.ts';
 
 const log = new Logger('plait.endpoints');
@@ -165,6 +166,7 @@ export function listening(start: () => IListeningPort): Deferred<IListeningPort>
     });
     port.ready.addCallbacks(
       () => {
+        unlook(port);
         if (!ready.called) ready.callback(port);
       },
       (failure) => {

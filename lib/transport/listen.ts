@@ -31,7 +31,7 @@ import { logHookFailure, logPrefixOf } from '../log-prefix.ts';
 import { succeed } from '../maybe.ts';
 import { buildFrom } from '../protocol.ts';
 import { fireEach } from '../waiters.ts';
-import { endUnlessTaken } from './bind-failure.ts';
+import { endUnlessTaken, noteNotStarted } from './bind-failure.ts';
 import type { Closable, Home } from './home.ts';
 import { Stream } from './stream.ts';
 import type { Securing } from './tls.ts';
@@ -67,8 +67,8 @@ export class Port implements IListeningPort, Closable, AsyncDisposable {
   /** How the latest attempt to listen ended; undefined while it is going on. */
   #outcome: Failure | 'listening' | undefined;
   #readers: Deferred<IListeningPort>[] = [];
-  /** Whether `ready` was asked for. Each attempt has one of its own. */
-  #watched = { looked: false };
+  /** How often `ready` was asked for. Each attempt has a count of its own. */
+  #watched = { looks: 0 };
   #stopped: Deferred<void>[] = [];
   #factoryStarted = false;
   /** What its factory could not be started for. */
@@ -98,10 +98,15 @@ export class Port implements IListeningPort, Closable, AsyncDisposable {
     this.#securing = securing;
   }
 
+  /** @internal One look less: see `unlook` of bind-failure. */
+  unlook(): void {
+    this.#watched.looks--;
+  }
+
   /** Each look gives a Deferred of its own, so that several may wait. */
   get ready(): Deferred<IListeningPort> {
     const ready = new Deferred<IListeningPort>();
-    this.#watched.looked = true;
+    this.#watched.looks++;
     if (this.#outcome === undefined) this.#readers.push(ready);
     else if (this.#outcome === 'listening') ready.callback(this);
     else ready.errback(this.#outcome);
@@ -113,7 +118,7 @@ export class Port implements IListeningPort, Closable, AsyncDisposable {
       throw new Error(`cannot start to listen: the port is ${this.#state}`);
     this.#state = 'binding';
     this.#outcome = this.#listener = this.#address = undefined;
-    this.#watched = { looked: false };
+    this.#watched = { looks: 0 };
     const { cut } = this.#home;
     const refused = cut === undefined ? undefined : new Failure(this.#cannotListen(cut.value));
     if (refused !== undefined && !('fd' in this.#target)) {
@@ -208,6 +213,7 @@ export class Port implements IListeningPort, Closable, AsyncDisposable {
 
   #notStarted(failure: Failure): void {
     this.#logFailure('startFactory', failure);
+    noteNotStarted(failure.value);
     this.#fatal = failure;
     this.#close(failure);
   }

@@ -48,7 +48,7 @@ import { Logger } from '../log.ts';
 import { logHookFailure, logPrefixOf } from '../log-prefix.ts';
 import { succeed } from '../maybe.ts';
 import { fireEach } from '../waiters.ts';
-import { endUnlessTaken } from './bind-failure.ts';
+import { endUnlessTaken, noteNotStarted } from './bind-failure.ts';
 import type { Closable, Home } from './home.ts';
 
 const log = new Logger('plait.transport');
@@ -85,8 +85,8 @@ export class Port implements IUDPTransport, Closable, DatagramEvents {
   /** How the latest attempt to bind ended; undefined while it is going on. */
   #outcome: Failure | 'listening' | undefined;
   #readers: Deferred<IListeningPort>[] = [];
-  /** Whether `ready` was asked for. Each attempt has one of its own. */
-  #watched = { looked: false };
+  /** How often `ready` was asked for. Each attempt has a count of its own. */
+  #watched = { looks: 0 };
   #stopped: Deferred<void>[] = [];
   #started = false;
   /** What its protocol could not be started for. */
@@ -130,7 +130,7 @@ export class Port implements IUDPTransport, Closable, DatagramEvents {
   /** Each look gives a Deferred of its own, so that several may wait. */
   get ready(): Deferred<IListeningPort> {
     const ready = new Deferred<IListeningPort>();
-    this.#watched.looked = true;
+    this.#watched.looks++;
     if (this.#outcome === undefined) this.#readers.push(ready);
     else if (this.#outcome === 'listening') ready.callback(this);
     else ready.errback(this.#outcome);
@@ -150,7 +150,7 @@ export class Port implements IUDPTransport, Closable, DatagramEvents {
     }
     this.#state = 'binding';
     this.#outcome = this.#socket = this.#address = this.#peer = undefined;
-    this.#watched = { looked: false };
+    this.#watched = { looks: 0 };
     this.#broadcast = false;
     const { cut } = this.#home;
     const refused = cut === undefined ? undefined : new Failure(this.#cannotListen(cut.value));
@@ -287,6 +287,7 @@ export class Port implements IUDPTransport, Closable, DatagramEvents {
   #notStarted(failure: Failure): void {
     this.#logFailure('startProtocol', failure);
     if (this.#state !== 'listening') return;
+    noteNotStarted(failure.value);
     this.#fatal = failure;
     this.#close(failure);
   }

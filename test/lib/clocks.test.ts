@@ -216,7 +216,8 @@ t.test(
     const first = coiterate(work(), { clock });
     const task = cooperate([1, 2].values(), { clock });
     clock.advance(0);
-    t.ok(between > 0 && between <= 1000, `others have had a turn after ${between} pieces`);
+    // Few: FND-86 counts turns at one moment, and an endless task is to be found within seconds.
+    t.ok(between > 0 && between <= 100, `others have had a turn after ${between} pieces`);
     successResultOf(first);
     successResultOf(task.whenDone());
     const service = new CooperatorService({ clock });

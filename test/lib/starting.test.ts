@@ -18,6 +18,8 @@ import {
   inlineCallbacks,
   Reactor,
   reportUnhandledFailures,
+  serverFromString,
+  serviceFromString,
   StreamServerEndpointService,
   succeed,
   TCP4ServerEndpoint,
@@ -196,6 +198,79 @@ t.test('FND-10: what a port could not be started for is not only logged', async 
       await port.stopListening();
     }
   }
+});
+
+t.test(
+  'FND-10: what startFactory fails with behind an endpoint or a service ends the program',
+  async (t) => {
+    const threw = (): never => {
+      throw new RangeError('no key');
+    };
+    const late: Readonly<Record<string, () => HookResult>> = {
+      async: async () => {
+        await Promise.resolve();
+        threw();
+      },
+      *generator() {
+        yield new Promise((resolve) => setImmediate(resolve));
+        threw();
+      },
+      promise: () => Promise.reject(new RangeError('no key')),
+    };
+    const service = (listen: IStreamServerEndpoint, factory: Factory) => {
+      const made = new StreamServerEndpointService(listen, factory);
+      made.startService();
+      return made;
+    };
+    const tcp = (reactor: SimReactor) => new TCP4ServerEndpoint(reactor, 7);
+    const ways: Readonly<Record<string, (reactor: SimReactor, factory: Factory) => unknown>> = {
+      endpoint: (reactor, factory) => tcp(reactor).listen(factory),
+      string: (reactor, factory) => serverFromString(reactor, 'unix:/socket').listen(factory),
+      service: (reactor, factory) => service(tcp(reactor), factory),
+      'service of a string': (reactor, factory) => {
+        serviceFromString(reactor, 'tcp:7', factory).startService();
+      },
+    };
+    for (const [way, listen] of Object.entries(ways)) {
+      for (const [kind, start] of Object.entries(late)) {
+        const sim = new Simulation();
+        const factory = Object.assign(new Factory(), { startFactory: start });
+        listen(sim.host('server').reactor, factory);
+        await t.rejects(sim.settle(), RangeError, `${way}, ${kind}`);
+        t.ok(flushLoggedErrors(RangeError).length > 0, `${way}, ${kind}`);
+      }
+    }
+    for (const [kind, start] of Object.entries(late)) {
+      const sim = new Simulation();
+      const factory = Object.assign(new Factory(), { startFactory: start });
+      const { reactor } = sim.host('server');
+      const asked = service(tcp(reactor), factory);
+      const before = asked.whenListening();
+      await sim.settle();
+      await before;
+      t.equal(flushLoggedErrors(RangeError).length, 1, `who has asked is told: ${kind}`);
+      await asked.stopService();
+    }
+  },
+);
+
+t.test('FND-10: a startFactory that throws behind a service ends the program', async (t) => {
+  const { code, stderr } = await run(
+    t,
+    `
+    import { Factory, reactor, StreamServerEndpointService, TCP4ServerEndpoint } from 'plait';
+    const factory = Object.assign(new Factory(), {
+      startFactory() {
+        throw new RangeError('no key');
+      },
+    });
+    const endpoint = new TCP4ServerEndpoint(reactor, 0, { interface: '127.0.0.1' });
+    new StreamServerEndpointService(endpoint, factory).startService();
+    reactor.run();
+    `,
+  );
+  t.equal(code, 1);
+  t.match(stderr, 'RangeError: no key');
 });
 
 t.test('FND-10: what a service fails with may be asked for in the same turn', async (t) => {
