@@ -55,7 +55,7 @@ export function notePlain(error: Error, generator: object, calledAt = ''): void 
   plain = undefined;
   const known = places.get(error);
   if (known !== undefined && known.length >= MOST_LINES) return;
-  const name = names.get(Reflect.getPrototypeOf(generator) ?? generator) ?? 'a generator';
+  const name = names.get(Reflect.getPrototypeOf(generator) as object) ?? 'a generator';
   plain = { stack: `    at ${name} (a plain yield${calledAt && `; called at ${calledAt}`})` };
   if (known === undefined) places.set(error, [plain]);
   else known.push(plain);
@@ -70,7 +70,7 @@ export function noteName(fn: unknown): void {
 
 /** The lines for `error` that are not yet in its stack, each beginning with a newline. */
 function linesOf(all: readonly Place[], from: number): string {
-  const lines = all.slice(from).map(({ stack = '' }) => stack.split('\n').at(-1) ?? '');
+  const lines = all.slice(from).map(({ stack = '' }) => stack.split('\n').at(-1) as string);
   return lines.map((line) => line.replace(/^\s*at /, '\n    awaited at ')).join('');
 }
 

@@ -46,10 +46,9 @@ export class TimeHeap<T> {
 
   /** Takes the first thing away. */
   pop(): void {
-    const thing = this.#things.pop();
-    const time = this.#times.pop();
-    const order = this.#orders.pop();
-    if (thing === undefined || time === undefined || order === undefined) return;
+    const thing = this.#things.pop() as T;
+    const time = this.#times.pop() as number;
+    const order = this.#orders.pop() as number;
     if (this.#things.length > 0) this.#down(0, time, order, thing);
   }
 
@@ -72,14 +71,14 @@ export class TimeHeap<T> {
     let kept = 0;
     for (const [at, thing] of this.#things.entries()) {
       if (!keep(thing)) continue;
-      this.#put(kept++, this.#times[at] ?? 0, this.#orders[at] ?? 0, thing);
+      this.#put(kept++, this.#times[at] as number, this.#orders[at] as number, thing);
     }
     // New arrays, since shortened ones keep their room.
     this.#things = this.#things.slice(0, kept);
     this.#times = this.#times.slice(0, kept);
     this.#orders = this.#orders.slice(0, kept);
     for (let at = Math.floor((kept - 2) / CHILDREN); at >= 0; at--) {
-      this.#down(at, this.#times[at] ?? 0, this.#orders[at] ?? 0, this.#things[at] as T);
+      this.#down(at, this.#times[at] as number, this.#orders[at] as number, this.#things[at] as T);
     }
   }
 

@@ -49,14 +49,13 @@ export class SlowCallbacks {
   }
 
   /** Calls `fn`, and lets through what it returns or throws. `what` is asked only if there is something to report. */
-  time<R>(what: string | (() => string), fn: () => R): R {
+  time<R>(what: () => string, fn: () => R): R {
     const start = this.#now();
     try {
       return fn();
     } finally {
       const seconds = this.#now() - start;
-      if (seconds > this.slowCallback)
-        this.#report({ what: typeof what === 'string' ? what : what(), seconds });
+      if (seconds > this.slowCallback) this.#report({ what: what(), seconds });
     }
   }
 

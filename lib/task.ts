@@ -204,7 +204,7 @@ export class LoopingCall<A extends unknown[] = unknown[]> {
   }
 
   #untilNext(now: Seconds): Seconds {
-    const interval = this.#interval ?? 0;
+    const interval = this.#interval as Seconds;
     if (interval === 0) return 0;
     const rest = interval - ((now - this.#startTime) % interval);
     // A rest that is lost in rounding would ask for the call that has just been made.

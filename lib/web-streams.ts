@@ -132,7 +132,7 @@ class WebStreamsProtocol extends Protocol implements IHalfCloseableProtocol, Web
   override dataReceived(data: Buffer): void {
     if (this.#readOver) return;
     this.#reader.enqueue(data);
-    if ((this.#reader.desiredSize ?? 0) <= 0) this.transport.pauseProducing();
+    if ((this.#reader.desiredSize as number) <= 0) this.transport.pauseProducing();
   }
 
   readConnectionLost(): void {

@@ -36,8 +36,8 @@ function openDescriptors(): number[] {
 
 function reachesChildren(fd: number): boolean {
   try {
-    const [, flags = ''] =
-      /^flags:\s*([0-7]+)/m.exec(readFileSync(`/proc/self/fdinfo/${fd}`, 'latin1')) ?? [];
+    const info = readFileSync(`/proc/self/fdinfo/${fd}`, 'latin1');
+    const [, flags = ''] = /^flags:\s*([0-7]+)/m.exec(info) as RegExpExecArray;
     return (Number.parseInt(flags, 8) & CLOSE_ON_EXEC) === 0;
   } catch {
     return false; // it has been closed

@@ -149,9 +149,9 @@ function packError(error: Error, depth: number, budget: Budget): PackedError {
   const deeper = depth < DEEPEST;
   return {
     type: error.constructor.name,
-    name: name,
-    message: message,
-    stack: stack === undefined ? undefined : stack,
+    name,
+    message,
+    stack,
     fields: packFields(error),
     cause:
       deeper && cause !== undefined && budget.left > 0

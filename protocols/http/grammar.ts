@@ -404,9 +404,9 @@ function takeSmallChunks(source: ReceiveBuffer): Buffer | undefined {
   const joined = Buffer.allocUnsafeSlow(total);
   let filled = 0;
   for (let i = 0; i < spans.length; i += 2) {
-    const start = spans[i] ?? 0;
-    const size = spans[i + 1] ?? 0;
-    for (let at = start; at < start + size; at++) joined[filled++] = bytes[at] ?? 0;
+    const start = spans[i] as number;
+    const size = spans[i + 1] as number;
+    for (let at = start; at < start + size; at++) joined[filled++] = bytes[at] as number;
   }
   return joined;
 }

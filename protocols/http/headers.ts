@@ -135,7 +135,7 @@ export function isToken(text: string): boolean {
 
 /** A header name for a message: up to where it is none, since a whole line may have been given in its place. */
 export function shownName(name: string): string {
-  const begin = /^[!#$%&'*+.^_`|~0-9A-Za-z-]*/.exec(name)?.[0] ?? '';
+  const [begin] = /^[!#$%&'*+.^_`|~0-9A-Za-z-]*/.exec(name) as RegExpExecArray;
   return begin.length < name.length ? `${name.slice(0, begin.length + 1)}…` : name;
 }
 

@@ -89,7 +89,8 @@ const WITH_BODY: ReadonlySet<string> = new Set(['PATCH', 'POST', 'PUT']);
  * their meaning; spaces within as `%20`; tabs left out; a backslash before the query as a slash.
  */
 function escaped(location: string): string {
-  const [, path = '', rest = ''] = /^([^?#]*)(.*)$/s.exec(location.replaceAll('\t', '')) ?? [];
+  const parts = /^([^?#]*)(.*)$/s.exec(location.replaceAll('\t', '')) as RegExpExecArray;
+  const [, path, rest] = parts as unknown as [string, string, string];
   return (path.replaceAll('\\', '/') + rest.replaceAll('\\', '%5C'))
     .replaceAll(' ', '%20')
     .replace(/[\x80-\xff]/g, (c) => `%${c.charCodeAt(0).toString(16)}`);

@@ -48,8 +48,11 @@ class SimAttempt implements Attempt {
     this.#machine = machine;
     this.#events = events;
     this.#target = target;
-    const to = 'path' in target ? target.path : network.machineAt(target.host, machine)?.name;
-    this.#name = network.nameFor(machine, to ?? ('path' in target ? target.path : target.host));
+    const to =
+      'path' in target
+        ? target.path
+        : (network.machineAt(target.host, machine)?.name ?? target.host);
+    this.#name = network.nameFor(machine, to);
     this.#random = network.kernel.random.stream(`connect ${this.#name}`);
     network.note(machine, 'connect', this.#name);
     machine.open.add(this);

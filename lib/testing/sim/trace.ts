@@ -81,7 +81,7 @@ function summary(bytes: Uint8Array): Pick<TraceEvent, 'data' | 'size' | 'digest'
 function asLine({ time, host, what, subject, data, size, digest }: TraceEvent): string {
   const line = `${time.toFixed(6).padStart(12)}  ${host.padEnd(8)}  ${what.padEnd(10)} ${subject}`;
   if (data === undefined) return line.trimEnd();
-  return `${line}  ${size ?? 0} B ${preview(data)}${digest === undefined ? '' : `… ${digest}`}`;
+  return `${line}  ${size} B ${preview(data)}${digest === undefined ? '' : `… ${digest}`}`;
 }
 
 /** Bytes as text, as far as they are text. */
