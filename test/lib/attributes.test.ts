@@ -207,6 +207,14 @@ t.test('FND-13: a call of TimeoutMixin that was cancelled from outside hurts nob
   clock.advance(7);
   t.equal(again.transport.disconnecting, true);
 
+  const closing = made();
+  void closing.timeoutConnection();
+  cancelAll(clock);
+  t.doesNotThrow(
+    () => closing.connectionLost(new Failure(new ConnectionDone())),
+    'nor that of abortTimeout',
+  );
+
   const factory = new TimeoutFactory(Factory.forProtocol(Protocol), { clock, timeout: 3 });
   const wrapped = factory.buildProtocol(new StringTransport().getPeer());
   wrapped?.makeConnection(new StringTransport());

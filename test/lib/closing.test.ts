@@ -5,6 +5,7 @@
 import { Duplex } from 'node:stream';
 import {
   ClientFactory,
+  connectProtocol,
   Deferred,
   DatagramProtocol,
   Factory,
@@ -17,6 +18,7 @@ import {
   Protocol,
   Reactor,
   StreamServerEndpointService,
+  TCP4ClientEndpoint,
   TCP4ServerEndpoint,
 } from 'plait';
 import {
@@ -26,6 +28,7 @@ import {
   FakeDatagramTransport,
   flushLoggedErrors,
   MemoryReactorClock,
+  Simulation,
   successResultOf,
 } from 'plait/testing';
 import t, { type Test } from '../fixture.ts';
@@ -420,4 +423,34 @@ t.test('FND-81: a Duplex whose destroy throws ends its connection all the same',
     ['ConnectionLost'],
     ['ConnectionLost'],
   ]);
+});
+
+t.test('FND-12: a port that waits for stopFactory says that it is closing', (t) => {
+  const sim = new Simulation({ conditions: 'ideal' });
+  const slow = new Deferred<void>();
+  class Patient extends Protocol {
+    connectionDraining() {}
+  }
+  class Slow extends Factory<Protocol> {
+    override protocol = Patient;
+    override stopFactory() {
+      return slow;
+    }
+  }
+  const port = sim.host('server').reactor.listenTCP(7, new Slow());
+  const text = () => (port as object as { toString(): string }).toString();
+  const client = new TCP4ClientEndpoint(sim.host('client').reactor, 'server', 7);
+  const connected = connectProtocol(client, new Protocol());
+  sim.advance(1);
+  const stopped = port.stopListening({ connections: 'drain' });
+  sim.advance(1);
+  t.equal(text(), '<Port draining 0.0.0.0:7>');
+  successResultOf(connected).transport.loseConnection();
+  sim.advance(1);
+  t.equal(text(), '<Port closing 0.0.0.0:7>');
+  slow.callback();
+  sim.advance(1);
+  successResultOf(stopped);
+  t.match(text(), /^<Port closed /);
+  t.end();
 });

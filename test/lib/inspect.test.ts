@@ -14,7 +14,7 @@ import {
 } from 'plait';
 import { failureResultOf, MemoryReactorClock } from 'plait/testing';
 import { Simulation } from '../../lib/testing/sim/index.ts';
-import { pendingMark } from '../../lib/pending.ts';
+import { folderOf, pendingMark } from '../../lib/pending.ts';
 import t from '../fixture.ts';
 
 t.test('a reactor that has nothing to do says so', async (t) => {
@@ -161,3 +161,86 @@ t.test(
     t.equal((error as { code?: string }).code, undefined);
   },
 );
+
+t.test('a reactor says that it runs, and a connection in what state it is', async (t) => {
+  const reactor = new Reactor();
+  let text = '';
+  reactor.callWhenRunning(() => {
+    text = String(reactor.inspect());
+    reactor.stop();
+  });
+  await reactor.run();
+  t.match(text, /^the reactor is running\n/);
+
+  const sim = new Simulation({ conditions: 'ideal' });
+  const port = sim.host('server').reactor.listenTCP(7, Factory.forProtocol(Protocol));
+  const { reactor: client } = sim.host('client');
+  const connected = connectProtocol(new TCP4ClientEndpoint(client, 'server', 7), new Protocol());
+  sim.advance(1);
+  const { transport } = await connected;
+  const state = () => (transport as object as { toString(): string }).toString();
+  t.match(state(), /^<connection open .* for a \w+>$/);
+  transport.loseConnection();
+  t.match(state(), /^<connection closing .* for a \w+>$/);
+  sim.advance(1);
+  t.match(state(), /^<connection lost 10\.0\.0\.\d:\d+ with 10\.0\.0\.\d:7>$/);
+  void port.stopListening();
+  sim.advance(1);
+});
+
+t.test('a place is told as far as it is known', async (t) => {
+  const { stackTraceLimit } = Error;
+  t.teardown(() => {
+    Error.stackTraceLimit = stackTraceLimit;
+    setDebugging(false);
+  });
+  const before = new Deferred<void>();
+  const outer = inlineCallbacks(function* () {
+    yield* inlineCallbacks(function* () {
+      yield before;
+    })();
+  });
+  const waiting = outer();
+  setDebugging(true);
+  const mark = pendingMark();
+  Error.stackTraceLimit = 0;
+  const placeless = new Deferred<void>();
+  Error.stackTraceLimit = 1;
+  const inside = new Deferred<void>();
+  Reflect.deleteProperty(Error, 'stackTraceLimit');
+  const traceless = new Deferred<void>();
+  Error.stackTraceLimit = stackTraceLimit;
+  const [first, second, third] = pendingDeferreds(mark).map(({ madeAt }) => madeAt);
+  t.equal(first, 'somewhere');
+  t.match(second, /\/lib\/\w+\.ts:\d+:\d+$/, 'the first of all, where all are of plait itself');
+  t.equal(third, 'somewhere');
+  traceless.callback();
+  t.throws(() => traceless.callback(), /already/);
+  placeless.callback();
+  inside.callback();
+  // What was made before debugging was on has no place, and does no harm.
+  before.errback(new Error('too late'));
+  await t.rejects(waiting.asPromise(), { message: 'too late' });
+
+  t.equal(folderOf('file:///srv/program/bundle.js'), undefined, 'in a bundle there is no folder');
+  t.match(folderOf('file:///srv/my%20tea/lib/pending.js'), '/srv/my tea/lib/');
+});
+
+t.test('an error whose stack was replaced is awaited all the same', async (t) => {
+  const own = folderOf(import.meta.resolve('../../lib/pending.ts')) as string;
+  const stacks = [
+    undefined,
+    `    at Generator.next (<anonymous>)\n    at run (${own}chain.ts:1:1)`,
+  ];
+  for (const stack of stacks) {
+    const error = new RangeError('no tea');
+    error.stack = stack as string;
+    const never = new Deferred<void>();
+    const brewing = inlineCallbacks(function* brew() {
+      yield* never;
+    })();
+    never.errback(error);
+    await t.rejects(brewing.asPromise(), error);
+    t.match(error.stack, stack === undefined ? /^RangeError: no tea\n/ : /^\n {4}awaited at/);
+  }
+});

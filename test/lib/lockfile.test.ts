@@ -165,6 +165,48 @@ t.test('FND-03: one process at a time removes a dead one’s lock', (t) => {
   t.end();
 });
 
+t.test('FND-23: what another has removed in the same moment makes no lock unclean', (t) => {
+  const name = join(folderOf(t), 'lock');
+  const kill = process.kill.bind(process);
+  t.teardown(() => (process.kill = kill));
+  /** Another process acts when it was seen that the owner is dead. */
+  const meanwhile = (act: () => void) => {
+    process.kill = (pid, signal) => {
+      process.kill = kill;
+      act();
+      return kill(pid, signal);
+    };
+  };
+  const lock = new FilesystemLock(name);
+  symlinkSync(DEAD, name);
+  meanwhile(() => unlinkSync(name));
+  t.equal(lock.lock(), true);
+  t.equal(lock.clean, true, 'the other has removed it');
+  lock.unlock();
+
+  symlinkSync(DEAD, name);
+  meanwhile(() => {
+    unlinkSync(name);
+    symlinkSync('1', name);
+  });
+  t.equal(lock.lock(), false, 'the other has the lock now');
+  t.equal(readlinkSync(name), '1');
+
+  const breaking = `${name}.breaking`;
+  unlinkSync(name);
+  symlinkSync(DEAD, name);
+  symlinkSync(DEAD, breaking);
+  meanwhile(() =>
+    meanwhile(() => {
+      unlinkSync(breaking);
+      symlinkSync('1', breaking);
+    }),
+  );
+  t.equal(lock.lock(), false, 'the other is about to remove it');
+  t.equal(readlinkSync(breaking), '1');
+  t.end();
+});
+
 t.test('a lock whose link was taken away is lost: that is told once', (t) => {
   const name = join(folderOf(t), 'lock');
   const lock = new FilesystemLock(name);

@@ -21,6 +21,7 @@ import {
 } from 'plait';
 import { getPage } from 'plait/protocols/http';
 import { spawnChild } from '../../lib/io/node-process.ts';
+import { hideSecrets } from '../../lib/printable.ts';
 import { run } from '../child.ts';
 import t from '../fixture.ts';
 
@@ -323,3 +324,23 @@ t.test('FND-87: lines and sources that are given for something else are not show
   t.notMatch(failure, 'hunter2');
   t.match(failure, 'to another thread: it has a function');
 });
+
+t.test(
+  'an error that cannot be looked at, or not be changed, is not shown with its fields',
+  async (t) => {
+    const secretive = (handler: ProxyHandler<Error>) =>
+      new Proxy(Object.assign(new RangeError('no tea'), { spawnargs: ['--password=x'] }), handler);
+    const refuse = (): never => {
+      throw new TypeError('not allowed');
+    };
+    t.equal(hideSecrets(secretive({ getOwnPropertyDescriptor: refuse })), true, 'nor does a log');
+    t.equal(hideSecrets(secretive({ defineProperty: refuse })), false);
+    t.equal(hideSecrets(secretive({ defineProperty: () => false })), false);
+    for (const stack of [undefined, '', 7]) {
+      const error = Object.freeze(
+        Object.assign(new RangeError('no tea'), { spawnargs: ['--password=x'], stack }),
+      );
+      t.equal(new Failure(error).getTraceback(), 'RangeError: no tea');
+    }
+  },
+);

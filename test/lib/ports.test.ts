@@ -947,6 +947,15 @@ t.test('a socket that was given to the process', onlyLinux, async (t) => {
         message: 'the body poor can adopt no sockets',
       });
     }
+    const backlogs: number[] = [];
+    const noting = new (class extends NodeIO {
+      override adoptPort(_fd: number, _family: AddressFamily, backlog: number): never {
+        backlogs.push(backlog);
+        throw new Error('not today');
+      }
+    })();
+    t.throws(() => new Reactor({ io: noting }).adoptStreamPort(file, 'AF_INET', factory));
+    t.same(backlogs, [511], 'as for a port that was not adopted');
     closeSync(file);
     t.same(factory.events, []);
   });

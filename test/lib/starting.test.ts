@@ -25,6 +25,7 @@ import {
   TCP4ServerEndpoint,
 } from 'plait';
 import { flushLoggedErrors, type SimReactor, Simulation } from 'plait/testing';
+import { unhandledOf, watchUnhandled } from '../../lib/unhandled.ts';
 import { run } from '../child.ts';
 import t from '../fixture.ts';
 
@@ -351,3 +352,59 @@ t.test('FND-1A: threads work again when there are descriptors again', async (t) 
   t.equal(code, 0, stderr);
   t.same(stdout.split('\n'), ['failed', 'failed', '7', 'failed', '8', ''], stderr);
 });
+
+t.test('an unhandled failure is known by what it comes of, as far as that can be told', (t) => {
+  const refused = new Error('refused');
+  let ended = 0;
+  const forget = watchUnhandled(refused, () => ended++);
+  const circle = new Error('round and round');
+  circle.cause = circle;
+  const secret = Object.defineProperty(new Error('secret'), 'cause', {
+    get() {
+      throw new Error('not to be looked at');
+    },
+  });
+  const others = [new Error('another', { cause: 'refused' }), circle, secret];
+  for (const error of others) {
+    const kept = fail(error);
+    t.same(unhandledOf(refused), []);
+    kept.addErrback(() => {});
+  }
+  const kept = fail(new Error('outer', { cause: new Error('inner', { cause: refused }) }));
+  t.equal(unhandledOf(refused).length, 1);
+  t.equal(ended, 0);
+  kept.addErrback(() => {});
+  forget();
+  t.end();
+});
+
+t.test(
+  'FND-10: a service of a string ends the program, whatever keeps it from listening, and again when it is started again',
+  async (t) => {
+    const begin = `
+      import { Deferred, fail, reactor, registerServerEndpointParser, serviceFromString, succeed } from 'plait';
+      setInterval(() => {}, 1000);
+      reactor.run({ installSignalHandlers: false });
+      const outcomes = [];
+      const endpoint = { listen: () => outcomes.shift() };
+      registerServerEndpointParser({ prefix: 'tea', parseStreamServer: () => endpoint });
+      const service = serviceFromString(reactor, "tea", {});
+      const bad = () => fail(new RangeError('there is no such tea'));`;
+    const [first, second] = await Promise.all([
+      run(t, `${begin} outcomes.push(bad()); service.startService();`),
+      run(
+        t,
+        `${begin}
+        outcomes.push(succeed({ stopListening() {} }), bad());
+        service.whenListening().addCallback(() => console.log('it listens'));
+        service.startService();
+        service.stopService().addCallback(() => service.startService());`,
+      ),
+    ]);
+    for (const { code, stderr } of [first, second]) {
+      t.equal(code, 1);
+      t.match(stderr, /RangeError: there is no such tea/);
+    }
+    t.equal(second.stdout, 'it listens\n');
+  },
+);

@@ -4,6 +4,8 @@
 import { join } from 'node:path';
 import {
   ClientService,
+  ConnectionAborted,
+  ConnectionDone,
   ConnectionLost,
   DatagramProtocol,
   Deferred,
@@ -11,12 +13,14 @@ import {
   deferToThreadPool,
   Factory,
   fail,
+  Failure,
   getProcessOutput,
   getProcessOutputAndValue,
   getProcessValue,
   globalLogPublisher,
   inlineCallbacks,
   type IListeningPort,
+  type IProtocol,
   type IProtocolFactory,
   type IStreamClientEndpoint,
   type IStreamServerEndpoint,
@@ -706,5 +710,140 @@ t.test(
     await stopped;
     t.match(seen, [ConnectionLost, ConnectionLost]);
     t.equal(await value, 4);
+  },
+);
+
+t.test('of many that are waited for, the first are named, and the others counted', async (t) => {
+  const seen = warnings(t);
+  const reactor = new MemoryReactorClock();
+  const slow = new Deferred<void>();
+  for (let i = 0; i < 7; i++)
+    reactor.addSystemEventTrigger('before', 'shutdown', function tidy() {
+      return slow;
+    });
+  const stopped = reactor.run({ installSignalHandlers: false });
+  reactor.stop();
+  reactor.flush();
+  reactor.advance(1);
+  t.match(seen, [/waiting for (the trigger before shutdown tidy, ){4}\S.* tidy and 2 more$/]);
+  slow.callback();
+  reactor.flush();
+  successResultOf(stopped);
+});
+
+t.test('SIGBREAK, which not every system has, ends the process when it comes again', async (t) => {
+  const sim = new Simulation();
+  const host = sim.host('server');
+  const { reactor } = host;
+  reactor.addSystemEventTrigger('before', 'shutdown', deaf);
+  const stopped = reactor.run();
+  host.signal('SIGBREAK');
+  sim.advance(2);
+  assertNoResult(stopped);
+  host.signal('SIGBREAK');
+  sim.advance(0);
+  successResultOf(stopped);
+  t.equal(reactor.exitSignal, 'SIGBREAK');
+});
+
+t.test('what a part fails with once the time of its set is over is logged', (t) => {
+  const slow = new Deferred<void>();
+  class Slow extends Service {
+    override stopService() {
+      super.stopService();
+      return slow;
+    }
+  }
+  const clock = new MemoryReactorClock();
+  const all = new MultiService();
+  all.grace = 1;
+  all.clock = clock;
+  all.addService(new Slow());
+  all.startService();
+  const stopped = all.stopService();
+  clock.advance(1);
+  successResultOf(stopped);
+  slow.errback(new RangeError('at last'));
+  t.match(flushLoggedErrors(RangeError), [{ format: 'a service could not be stopped' }]);
+  t.end();
+});
+
+t.test(
+  'FND-82: a ClientService that is stopped within connect, or loses what it prepares',
+  async (t) => {
+    const clock = new Clock();
+    const throwing = <T>() =>
+      new Deferred<T>(() => {
+        throw new RangeError('7 is too many');
+      });
+    let stop = new Deferred<void>();
+    const hasty: ClientService<Protocol> = new ClientService(
+      {
+        connect() {
+          stop = hasty.stopService();
+          return throwing();
+        },
+      },
+      Factory.forProtocol(Protocol),
+      { clock },
+    );
+    t.doesNotThrow(() => hasty.startService());
+    successResultOf(stop);
+    t.equal(flushLoggedErrors(RangeError).length, 1);
+
+    let protocol: IProtocol | null = null;
+    const transport = new StringTransport();
+    const losing = new ClientService(
+      {
+        connect(factory: IProtocolFactory) {
+          protocol = factory.buildProtocol(transport.getPeer());
+          protocol?.makeConnection(transport);
+          return succeed(protocol) as never;
+        },
+      },
+      Factory.forProtocol(Protocol),
+      { clock, prepareConnection: throwing },
+    );
+    losing.startService();
+    t.doesNotThrow(() => protocol?.connectionLost(new Failure(new ConnectionLost())));
+    t.equal(flushLoggedErrors(RangeError).length, 1);
+    successResultOf(losing.stopService());
+    t.same(clock.getDelayedCalls(), []);
+  },
+);
+
+t.test(
+  'a ClientService whose connection is closed by its deadline has nothing left to cancel',
+  (t) => {
+    const clock = new Clock();
+    const transport = new (class extends StringTransport {
+      override abortConnection() {
+        super.abortConnection();
+        protocol?.connectionLost(new Failure(new ConnectionAborted()));
+      }
+    })();
+    let protocol: IProtocol | null = null as IProtocol | null;
+    const service = new ClientService(
+      {
+        connect(factory: IProtocolFactory) {
+          protocol = factory.buildProtocol(transport.getPeer());
+          protocol?.makeConnection(transport);
+          return succeed(protocol) as never;
+        },
+      },
+      Factory.forProtocol(Protocol),
+      { clock, grace: 1 },
+    );
+    service.startService();
+    const stop = service.stopService();
+    t.doesNotThrow(() => clock.advance(1));
+    successResultOf(stop);
+    service.startService();
+    const again = service.stopService();
+    for (const call of clock.getDelayedCalls()) call.cancel();
+    t.doesNotThrow(() => protocol?.connectionLost(new Failure(new ConnectionDone())));
+    successResultOf(again);
+    t.same(clock.getDelayedCalls(), []);
+    t.end();
   },
 );

@@ -2,6 +2,7 @@
 import { Deferred, deferToThreadPool, Reactor, ThreadPool, ThreadPoolStopped } from 'plait';
 import { flushLoggedErrors } from 'plait/testing';
 import './thread-coverage.ts';
+import { MARK, readMessage } from '../../lib/threads/messages.ts';
 import t, { type Test } from '../fixture.ts';
 import type * as Asks from './thread-asks.ts';
 import { threadModule } from 'plait';
@@ -53,6 +54,34 @@ t.test('FND-85: what a thread posts is checked before anything is done with it',
   const logged = flushLoggedErrors(TypeError);
   t.equal(logged.length, marked.length);
   t.match(logged[0], { format: 'a thread has posted a message that cannot be read' });
+});
+
+t.test('FND-85: a message that is marked has the shape of what it says that it is', (t) => {
+  const { port1, port2 } = new MessageChannel();
+  const packed = { values: [], buffers: [] };
+  const reply = { port: port1, flag: new Int32Array(new SharedArrayBuffer(4)) };
+  const done = { [MARK]: 'done', id: 'ID', outcome: { result: packed } };
+  const call = { [MARK]: 'call', id: 'ID', name: 'x', args: packed, reply };
+  for (const good of [done, call, { ...call, reply: undefined }]) t.equal(readMessage(good), good);
+  for (const bad of [
+    { ...done, id: 7 },
+    { ...call, id: 7 },
+    { ...call, id: undefined },
+    { ...call, [MARK]: 'tea' },
+    { ...call, [MARK]: true },
+    { ...done, [MARK]: 'call' },
+    { ...call, [MARK]: 'done' },
+    { ...call, reply: { ...reply, port: {} } },
+    { ...call, reply: { ...reply, flag: undefined } },
+    { ...call, reply: { ...reply, flag: [0] } },
+    { ...call, reply: { ...reply, flag: new Uint8Array(4) } },
+    { ...call, reply: { ...reply, flag: new Int32Array(0) } },
+  ])
+    t.throws(() => readMessage(bad), { name: 'TypeError', message: /has another shape/ });
+  t.equal(readMessage({ other: 1 }), undefined);
+  port1.close();
+  port2.close();
+  t.end();
 });
 
 t.test('FND-85: a thread can answer the order that it has, and no other', async (t) => {

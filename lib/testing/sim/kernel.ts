@@ -10,8 +10,8 @@ import { Random } from './random.ts';
 /** Orders drawn at random lie this far apart, and between them there is room for all events of a run. */
 const RANK = 2 ** 32;
 
-/** So many events at one moment are taken for a program that goes round in a circle. */
-const MOST_AT_ONCE = 200_000;
+/** So many events at one moment are taken for a program that goes round in a circle. Tests lower it. */
+export const limits = { atOnce: 200_000 };
 
 /** Something that is to happen, and can be called off. */
 export class SimEvent {
@@ -102,9 +102,9 @@ export class Kernel {
     if (next === undefined || next > limit) return false;
     const event = this.#heap.first as SimEvent;
     if (next > this.#now) this.#atOnce = 0;
-    else if (++this.#atOnce > MOST_AT_ONCE) {
+    else if (++this.#atOnce > limits.atOnce) {
       throw new Error(
-        `time stands still: ${MOST_AT_ONCE} events have happened at ${this.#now} s, and there is no end to it`,
+        `time stands still: ${limits.atOnce} events have happened at ${this.#now} s, and there is no end to it`,
       );
     }
     this.#heap.pop();

@@ -476,3 +476,25 @@ t.test('a protocol that pauses itself is given nothing more', async (t) => {
   const { events } = checkFraming(() => new OneOnly(), WIRE, { pauses: false });
   t.equal(events.length, 3);
 });
+
+t.test('an event too few or too many at the end is told as such', async (t) => {
+  /** Closes the connection if the first piece, of four bytes, is of such a length. */
+  const closing = (length: number) =>
+    class extends Protocol {
+      #pieces = 0;
+      override connectionMade() {
+        this.transport.write('hello');
+      }
+      override dataReceived(data: Buffer) {
+        if (this.#pieces++ === 0 && data.length === length) this.transport.loseConnection();
+      }
+    };
+  t.throws(
+    () => checkFraming(() => new (closing(1))(), 'abcd'),
+    /: event 3 is = closed the connection, and was not there$/,
+  );
+  t.throws(
+    () => checkFraming(() => new (closing(4))(), 'abcd'),
+    /: event 3 is missing, and was = closed the connection$/,
+  );
+});
