@@ -382,13 +382,13 @@ t.test(
   'FND-10: a service of a string ends the program, whatever keeps it from listening, and again when it is started again',
   async (t) => {
     const begin = `
-      import { Deferred, fail, reactor, registerServerEndpointParser, serviceFromString, succeed } from 'plait';
+      import { Factory, fail, reactor, registerServerEndpointParser, serviceFromString, succeed } from 'plait';
       setInterval(() => {}, 1000);
       reactor.run({ installSignalHandlers: false });
       const outcomes = [];
       const endpoint = { listen: () => outcomes.shift() };
       registerServerEndpointParser({ prefix: 'tea', parseStreamServer: () => endpoint });
-      const service = serviceFromString(reactor, "tea", {});
+      const service = serviceFromString(reactor, "tea", new Factory());
       const bad = () => fail(new RangeError('there is no such tea'));`;
     const [first, second] = await Promise.all([
       run(t, `${begin} outcomes.push(bad()); service.startService();`),
