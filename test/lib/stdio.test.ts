@@ -268,8 +268,9 @@ t.test('what cannot be used is refused', (t) => {
   const reactor = new Reactor();
   const recorder = new Recorder();
   for (const wrong of [-1, 1.5, NaN, '0' as unknown as number]) {
-    t.throws(() => reactor.standardIO(recorder, { stdin: wrong }), RangeError);
-    t.throws(() => new StandardIO(recorder, { stdout: wrong, reactor }), RangeError);
+    const error = typeof wrong === 'number' ? RangeError : TypeError;
+    t.throws(() => reactor.standardIO(recorder, { stdin: wrong }), error);
+    t.throws(() => new StandardIO(recorder, { stdout: wrong, reactor }), error);
   }
   t.throws(() => reactor.standardIO(recorder, { stdin: 9999 }), ConnectError);
   t.throws(() => reactor.standardIO(recorder, { stdout: 9999 }), {
