@@ -8,12 +8,12 @@ const protocols = (...names: string[]): string[] => names.map((name) => `${P}${n
 /** Rows for the paths below lib/ and protocols/; the first that fits counts. */
 const ROWS: readonly (readonly [path: RegExp, tests: readonly string[]])[] = [
   [/^lib\/(heap|time)\.ts/, lib('heaps', 'jumps', 'time', 'functions-hooks')],
-  [/^lib\/(task|cooperate)\.ts/, lib('task', 'jumps', 'again', 'half-done', 'functions')],
+  [/^lib\/(task|cooperate)\.ts/, lib('jumps', 'task', 'order', 'again', 'half-done', 'functions')],
   [/^lib\/fifo\.ts/, lib('heaps', 'locks')],
-  [/^lib\/(queues|locks|waiters|filesystem-lock)\.ts/, lib('locks', 'again')],
+  [/^lib\/(queues|locks|waiters|filesystem-lock)\.ts/, lib('locks', 'edges', 'order', 'again')],
   [/^lib\/(lockfile)\.ts/, lib('lockfile', 'others-files', 'locks')],
-  [/^lib\/(gather|give-up)\.ts/, lib('defer', 'task', 'counts', 'scope')],
-  [/^lib\/scope\.ts/, lib('scope', 'counts', 'functions')],
+  [/^lib\/(gather|give-up)\.ts/, lib('order', 'edges', 'defer', 'task', 'counts', 'scope')],
+  [/^lib\/scope\.ts/, lib('scope', 'order', 'counts', 'functions')],
   [
     /^lib\/(defer|chain|coroutine|inline|maybe|awaited|promised|thenable|frames|failure|unhandled|pending|inspect)\.ts/,
     [
@@ -34,13 +34,13 @@ const ROWS: readonly (readonly [path: RegExp, tests: readonly string[]])[] = [
   [/^lib\/(pcp|file-sender)\.ts/, lib('producers', 'again', 'streams')],
   [
     /^lib\/(service|reactor-services|client-service|endpoint-service|reconnecting|systemd)\.ts/,
-    lib('service', 'stopping', 'again', 'starting'),
+    lib('service', 'stopping', 'again', 'order', 'defaults', 'starting'),
   ],
   [
     /^lib\/(ssl|certificate.*|private-.*|trust|verify-peer|ciphers|der.*|tls-.*|host-identity|server-names)\.ts/,
-    lib('ssl', 'certificates', 'tls', 'tls-peer'),
+    lib('ssl', 'certificates', 'tls', 'tls-peer', 'defaults'),
   ],
-  [/^lib\/(resolver|hostname-endpoint)\.ts/, lib('resolver', 'late')],
+  [/^lib\/(resolver|hostname-endpoint)\.ts/, lib('resolver', 'defaults', 'order', 'late')],
   [/^lib\/endpoint.*\.ts/, lib('endpoint-strings', 'service', 'ports', 'ssl', 'reactor')],
   [/^lib\/threads/, lib('threads', 'threads-hostile', 'again')],
   [/^lib\/process.*\.ts/, lib('process', 'late')],
@@ -76,8 +76,8 @@ const ROWS: readonly (readonly [path: RegExp, tests: readonly string[]])[] = [
       ...lib('late', 'jumps', 'again'),
     ],
   ],
-  [/^protocols\/clamd/, protocols('clamd', 'clamd-source')],
-  [/^protocols\/http/, protocols('http', 'http-grammar', 'http-redirect')],
+  [/^protocols\/clamd/, [...protocols('clamd', 'clamd-source'), ...lib('defaults')]],
+  [/^protocols\/http/, [...protocols('http', 'http-grammar', 'http-redirect'), ...lib('defaults')]],
   [/^protocols\/policies/, [...protocols('policies'), ...lib('late', 'clocks')]],
   [/^protocols\/basic/, [...protocols('basic'), ...lib('lines')]],
   [/^protocols\/echo/, protocols('echo')],
