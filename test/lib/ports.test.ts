@@ -955,7 +955,7 @@ t.test('a socket that was given to the process', onlyLinux, async (t) => {
       }
     })();
     t.throws(() => new Reactor({ io: noting }).adoptStreamPort(file, 'AF_INET', factory));
-    t.same(backlogs, [511], 'as for a port that was not adopted');
+    t.same(backlogs, [511], 'FND-8B: as for a port that was not adopted');
     closeSync(file);
     t.same(factory.events, []);
   });

@@ -870,20 +870,23 @@ t.test('listenTCP', async (t) => {
     await port[Symbol.asyncDispose]();
   });
 
-  t.test('listens on any IPv4 address where no interface is given', async (t) => {
-    const { io, reactor } = still();
-    reactor.listenTCP(80, new TalkFactory());
-    reactor.listenTCP(81, new TalkFactory(), { interface: '', backlog: 5 });
-    reactor.listenTCP(82, new TalkFactory(), { interface: '::' });
-    t.same(
-      io.listened.map(({ target }) => target),
-      [
-        { host: '0.0.0.0', port: 80, backlog: 511 },
-        { host: '0.0.0.0', port: 81, backlog: 5 },
-        { host: '::', port: 82, backlog: 511 },
-      ],
-    );
-  });
+  t.test(
+    'FND-8B: listens on any IPv4 address where no interface is given, and 511 may wait',
+    async (t) => {
+      const { io, reactor } = still();
+      reactor.listenTCP(80, new TalkFactory());
+      reactor.listenTCP(81, new TalkFactory(), { interface: '', backlog: 5 });
+      reactor.listenTCP(82, new TalkFactory(), { interface: '::' });
+      t.same(
+        io.listened.map(({ target }) => target),
+        [
+          { host: '0.0.0.0', port: 80, backlog: 511 },
+          { host: '0.0.0.0', port: 81, backlog: 5 },
+          { host: '::', port: 82, backlog: 511 },
+        ],
+      );
+    },
+  );
 
   t.test(
     'REA-18: tells of a busy port, or an address that is not here; a retry works',
