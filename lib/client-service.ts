@@ -22,7 +22,7 @@ import { Deferred } from './defer.ts';
 import { CancelledError, ConnectionDone } from './errors.ts';
 import { Failure } from './failure.ts';
 import { noteFunction } from './frames.ts';
-import { neededNow } from './hooks.ts';
+import { neededNow, ranAs } from './hooks.ts';
 import type { Address } from './address.ts';
 import type {
   IDelayedCall,
@@ -172,6 +172,7 @@ class Attempt<P extends IProtocol> {
           return prepareConnection?.(protocol);
         return undefined;
       })
+      .addCallback(ranAs('prepareConnection'))
       .addErrback((failure) => {
         this.#reason ??= failure;
         if (!this.#givenUp) this.#transport?.abortConnection();

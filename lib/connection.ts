@@ -3,6 +3,7 @@
  * asyncio's StreamReader and StreamWriter in one. Back-pressure holds both ways: what is not read is not taken from the
  * network for long, and what `write` returns fires when there is room for more. Twisted has no counterpart.
  */
+import { ranAs } from './hooks.ts';
 import type { Address } from './address.ts';
 import { checkClientEndpoint, checkFunction, checkTransport } from './arguments.ts';
 import { ReceiveBuffer } from './bytes.ts';
@@ -364,16 +365,18 @@ class ConnectionFactory extends Factory<Protocol> {
 
   override buildProtocol(): Protocol {
     return new ConnectionProtocol((connection) => {
-      maybeDeferred(this.#handler, connection, connection.transport.getPeer()).addCallbacks(
-        () => connection.close(),
-        (failure) => {
-          if (failure.check(ConnectionClosed) === undefined)
-            log.failure('the handler of a connection failed: with {peer}', failure, {
-              peer: connection.transport.getPeer(),
-            });
-          return connection.abort();
-        },
-      );
+      maybeDeferred(this.#handler, connection, connection.transport.getPeer())
+        .addCallback(ranAs('the handler'))
+        .addCallbacks(
+          () => connection.close(),
+          (failure) => {
+            if (failure.check(ConnectionClosed) === undefined)
+              log.failure('the handler of a connection failed: with {peer}', failure, {
+                peer: connection.transport.getPeer(),
+              });
+            return connection.abort();
+          },
+        );
     });
   }
 }

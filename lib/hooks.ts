@@ -12,7 +12,7 @@ import { isCoroutine } from './coroutine.ts';
 import { Deferred } from './defer.ts';
 import { Failure } from './failure.ts';
 import type { HookOwner, HookResult, IDelayedCall, IReactorTime, Seconds } from './interfaces.ts';
-import { type LogFields, Logger } from './log.ts';
+import { type LogFields, Logger, setLateWatcher } from './log.ts';
 import { maybeDeferred, passthru, succeed } from './maybe.ts';
 import { setOutcomeWatcher } from './unhandled.ts';
 
@@ -83,6 +83,24 @@ export function isPending(value: object): boolean {
   return isCoroutine(value);
 }
 
+/**
+ * A callback that lets any value pass but an async generator, for places where nothing would run it: TypeError.
+ *
+ * @param what the function that has returned it, for the error
+ */
+export function ranAs(what: string): <T>(value: T) => T {
+  return (value) => {
+    if (isObject(value) && isAsyncGenerator(value)) throw notRun(what);
+    return value;
+  };
+}
+
+function notRun(what: string): TypeError {
+  return new TypeError(
+    `${what} is an async generator function, which is never run: write async or function*`,
+  );
+}
+
 /** An owner that only logs, for hooks that have no connection. */
 export function loggedBy(logger: Logger): HookOwner {
   return {
@@ -148,10 +166,7 @@ function deferredOf(outcome: unknown, hook: string): Deferred<unknown> | undefin
   if (!isObject(outcome)) return undefined;
   return maybeDeferred(() => {
     if (isThenable(outcome) || isCoroutine(outcome)) return passthru(outcome);
-    if (isAsyncGenerator(outcome))
-      throw new TypeError(
-        `${hook} is an async generator function, which is never run: write async or function*`,
-      );
+    if (isAsyncGenerator(outcome)) throw notRun(hook);
     return undefined;
   });
 }
@@ -160,6 +175,14 @@ function isAsyncGenerator(thing: object): boolean {
   const { next, throw: raise } = thing as Partial<AsyncGenerator>;
   return typeof next === 'function' && typeof raise === 'function' && Symbol.asyncIterator in thing;
 }
+
+setLateWatcher((outcome, failed) => {
+  // A Deferred is the caller's, and what it fails with is reported unless that is handled.
+  if (outcome instanceof Deferred) return;
+  watchHook(outcome, 'what failuresHandled has called', {
+    hookFailed: (_hook, failure) => failed(failure),
+  });
+});
 
 setOutcomeWatcher((outcome, failed) => {
   watchHook(outcome, 'what is told of unhandled failures', {

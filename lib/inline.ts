@@ -5,6 +5,7 @@
  */
 import { checkFunction } from './arguments.ts';
 import { noteName } from './awaited.ts';
+import { isObject } from './chain.ts';
 import { type Coroutine, isCoroutine, runCoroutine } from './coroutine.ts';
 import { Deferred, type Settled } from './defer.ts';
 import { CancelledError } from './errors.ts';
@@ -68,27 +69,32 @@ export function ensureDeferred(thing: unknown): Deferred<unknown> {
 
 /**
  * Calls `fn` with an AbortSignal that is aborted when the Deferred is cancelled, and waits for the promise that it
- * returns. The Deferred then has what the promise comes to after that; an AbortError is then a CancelledError. The other
+ * returns; a generator is run as a coroutine, which is cancelled too. The Deferred then has what the promise comes to after that; an AbortError is then a CancelledError. The other
  * way round, `Deferred.cancelOn` cancels when a signal says so.
  *
  * @example
  * const page = withSignal((signal) => fetch('data:,hello', { signal }));
  * page.addCallback((response) => response.text()).addCallback(console.log);
  */
-export function withSignal<R>(fn: (signal: AbortSignal) => PromiseLike<R>): Deferred<Awaited<R>> {
+export function withSignal<R>(
+  fn: (signal: AbortSignal) => PromiseLike<R> | Coroutine<R>,
+): Deferred<Awaited<R>> {
   checkFunction(fn, 'withSignal: fn');
   const controller = new AbortController();
-  let promise: PromiseLike<R>;
+  let outcome: PromiseLike<R> | Coroutine<R>;
   try {
-    promise = fn(controller.signal);
+    outcome = fn(controller.signal);
   } catch (error) {
     const failed = new Deferred<Awaited<R>>();
     failed.errback(new Failure(error));
     return failed;
   }
-  return Deferred.fromPromise(promise, {
+  const isRun = isObject(outcome) && isCoroutine(outcome);
+  const work = isRun ? Deferred.fromCoroutine(outcome) : outcome;
+  return Deferred.fromPromise(work as PromiseLike<R>, {
     abort: () => {
       controller.abort(new CancelledError());
+      if (isRun) Deferred.cancelGuarded(work as Deferred<unknown>);
     },
   });
 }

@@ -238,6 +238,14 @@ export type LogFields = Readonly<Record<string, unknown>>;
 /** How many events are being logged: more than one if an observer logs. */
 let nested = 0;
 
+/** Sees to what a function has returned that may fail later. */
+let watchLate: (outcome: unknown, failed: (failure: Failure) => void) => void = () => {};
+
+/** Called by `hooks`, which imports this file and knows what a function may return. @internal */
+export function setLateWatcher(watch: typeof watchLate): void {
+  watchLate = watch;
+}
+
 /** What came of something that was run by {@link Logger.failuresHandled}. */
 export interface Operation<T> {
   readonly succeeded: boolean;
@@ -348,7 +356,10 @@ export class Logger {
     fields?: LogFields,
   ): Operation<T> {
     try {
-      return { succeeded: true, failed: false, value: fn() };
+      const value = fn();
+      if (value !== undefined)
+        watchLate(value, (failure) => this.failure(format, failure, level, fields));
+      return { succeeded: true, failed: false, value };
     } catch (error) {
       const failure = new Failure(error);
       this.failure(format, failure, level, fields);

@@ -74,7 +74,7 @@ export function ofPromise<T>(promise: PromiseLike<T>, abort?: () => void): Defer
   let aborted = false;
   const awaited = (): undefined => {
     aborted = true;
-    abort?.();
+    watched((abort as (() => unknown) | undefined)?.());
   };
   const deferred =
     abort === undefined ? new Deferred<Awaited<T>>() : Deferred.relayed<Awaited<T>>({ awaited });

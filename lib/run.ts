@@ -19,6 +19,7 @@ import {
   track,
 } from './frames.ts';
 import { cancellationsOf } from './give-up.ts';
+import { ranAs } from './hooks.ts';
 import type { RunOptions } from './interfaces.ts';
 import { Logger } from './log.ts';
 import { maybeDeferred } from './maybe.ts';
@@ -102,7 +103,7 @@ function runMain(
   let outcome: unknown;
   enter(program);
   try {
-    outcome = main(...args);
+    outcome = ranAs('main')(main(...args));
   } catch (error) {
     outcome = new Failure(error);
   }

@@ -17,7 +17,7 @@ import type { Deferred } from './defer.ts';
 import { connectProtocol } from './endpoints.ts';
 import { ConnectionClosed, ConnectionDone, ConnectionLost } from './errors.ts';
 import { Failure } from './failure.ts';
-import { watchHook } from './hooks.ts';
+import { ranAs, watchHook } from './hooks.ts';
 import type {
   IHalfCloseableProtocol,
   IProtocolFactory,
@@ -307,16 +307,18 @@ class DuplexFactory extends Factory<DuplexProtocol> {
   }
 
   #handle(duplex: TransportDuplex): void {
-    maybeDeferred(this.#handler, duplex, duplex.transport.getPeer()).addErrback((failure) => {
-      // That the connection is gone the handler cannot help, and the stream has said it already.
-      if (failure.check(ConnectionClosed) === undefined)
-        log.failure('the handler of a connection failed: with {peer}', failure, {
-          peer: duplex.transport.getPeer(),
-        });
-      // It has been told.
-      duplex.on('error', () => {});
-      duplex.destroy(failure.value);
-    });
+    maybeDeferred(this.#handler, duplex, duplex.transport.getPeer())
+      .addCallback(ranAs('the handler'))
+      .addErrback((failure) => {
+        // That the connection is gone the handler cannot help, and the stream has said it already.
+        if (failure.check(ConnectionClosed) === undefined)
+          log.failure('the handler of a connection failed: with {peer}', failure, {
+            peer: duplex.transport.getPeer(),
+          });
+        // It has been told.
+        duplex.on('error', () => {});
+        duplex.destroy(failure.value);
+      });
   }
 }
 

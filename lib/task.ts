@@ -5,9 +5,12 @@
 import { checkBoolean, checkFunction, checkMethods, checkSeconds } from './arguments.ts';
 import { Deferred, type Settled } from './defer.ts';
 import { noteFunction } from './frames.ts';
+import { ranAs } from './hooks.ts';
 import type { IDelayedCall, IReactorTime, Seconds } from './interfaces.ts';
 import { maybeDeferred } from './maybe.ts';
 import { reactor } from './reactor.ts';
+
+const ran = ranAs('the function');
 
 /**
  * Calls `fn(...args)` in `delay` seconds and fires with what comes of it; without `fn`, just fires. Cancelling calls
@@ -179,16 +182,18 @@ export class LoopingCall<A extends unknown[] = unknown[]> {
 
   #run(stopped: Deferred<this>): void {
     this.#call = undefined;
-    maybeDeferred(this.f, ...this.a).addCallbacks(
-      () => {
-        if (this.#stopped === stopped) this.#schedule(stopped);
-        else stopped.callback(this);
-      },
-      (failure) => {
-        if (this.#stopped === stopped) this.#stopped = undefined;
-        stopped.errback(failure);
-      },
-    );
+    maybeDeferred(this.f, ...this.a)
+      .addCallback(ran)
+      .addCallbacks(
+        () => {
+          if (this.#stopped === stopped) this.#schedule(stopped);
+          else stopped.callback(this);
+        },
+        (failure) => {
+          if (this.#stopped === stopped) this.#stopped = undefined;
+          stopped.errback(failure);
+        },
+      );
   }
 
   #unschedule(): void {

@@ -6,10 +6,13 @@ import { checkOneOf, checkOptions, checkString } from './arguments.ts';
 import { Deferred } from './defer.ts';
 import type { Failure } from './failure.ts';
 import { cancellationsOf } from './give-up.ts';
+import { ranAs } from './hooks.ts';
 import type { TriggerID, TriggerPhase } from './interfaces.ts';
 import { Logger } from './log.ts';
 import { maybeDeferred, succeed } from './maybe.ts';
 import type { Awaited } from './shutdown.ts';
+
+const ran = ranAs('the trigger');
 
 const log = new Logger('plait.reactor');
 
@@ -90,7 +93,7 @@ export class SystemEvents {
     const phases = this.#phases(eventType);
     const waitedFor: Awaited[] = [];
     for (const trigger of taken(phases.before)) {
-      const outcome = maybeDeferred(trigger.call).addErrback(logged, trigger);
+      const outcome = maybeDeferred(trigger.call).addCallback(ran).addErrback(logged, trigger);
       if (outcome.called && outcome.waitingOn === undefined && outcome.paused === 0) continue;
       waitedFor.push({
         what: trigger.toString(),
@@ -129,7 +132,7 @@ export class SystemEvents {
 
 function runAll(triggers: Set<Trigger>): void {
   for (const trigger of taken(triggers))
-    void maybeDeferred(trigger.call).addErrback(logged, trigger);
+    void maybeDeferred(trigger.call).addCallback(ran).addErrback(logged, trigger);
 }
 
 /** Each in turn, those too that are added meanwhile; it is forgotten before it is run. */

@@ -3,6 +3,7 @@
  * browsers too. Back-pressure holds both ways. The way back, a protocol over such a pair, is `reactor.adoptDuplex`.
  * Twisted has no counterpart.
  */
+import { ranAs } from './hooks.ts';
 import type { ReadableStreamDefaultController } from 'node:stream/web';
 import type { Address } from './address.ts';
 import { checkFunction } from './arguments.ts';
@@ -188,13 +189,15 @@ class WebStreamsFactory extends Factory<Protocol> {
 
   override buildProtocol(): Protocol {
     return new WebStreamsProtocol((streams) => {
-      maybeDeferred(this.#handler, streams, streams.transport.getPeer()).addErrback((failure) => {
-        if (failure.check(ConnectionClosed) === undefined)
-          log.failure('the handler of a connection failed: with {peer}', failure, {
-            peer: streams.transport.getPeer(),
-          });
-        streams.transport.abortConnection();
-      });
+      maybeDeferred(this.#handler, streams, streams.transport.getPeer())
+        .addCallback(ranAs('the handler'))
+        .addErrback((failure) => {
+          if (failure.check(ConnectionClosed) === undefined)
+            log.failure('the handler of a connection failed: with {peer}', failure, {
+              peer: streams.transport.getPeer(),
+            });
+          streams.transport.abortConnection();
+        });
     });
   }
 }

@@ -5,6 +5,7 @@
  */
 import { checkSeconds } from '../arguments.ts';
 import type { Seconds } from '../interfaces.ts';
+import { maybeDeferred } from '../maybe.ts';
 
 /** How often calls may ask for others at the same time before that is taken for a circle. */
 const MOST_AT_ONE_TIME = 10_000;
@@ -54,7 +55,7 @@ export class Passing {
     let rounds = 0;
     for (;;) {
       await new Promise<void>((resolve) => later(resolve));
-      await between?.();
+      if (between !== undefined) await maybeDeferred(between);
       const now = clock.seconds();
       const next = clock.nextTime();
       if (next === undefined || next > this.#end) break;

@@ -5,6 +5,15 @@
 import { PassThrough } from 'node:stream';
 import {
   backoffPolicy,
+  CancelledError,
+  Connection,
+  duplexFactory,
+  Logger,
+  LoopingCall,
+  react,
+  TCP4ClientEndpoint,
+  webStreamsFactory,
+  withSignal,
   buildFrom,
   ClientService,
   clientFromString,
@@ -39,6 +48,8 @@ import {
   eachChunking,
   flushLoggedErrors,
   MemoryReactor,
+  MemoryReactorClock,
+  StringTransportWithDisconnection,
   simulate,
   Simulation,
   StringTransport,
@@ -366,4 +377,144 @@ t.test('FND-07: a retry policy that returns a promise counts as one that throws'
     t.equal(clock.getDelayedCalls()[0]?.getTime(), 60, kind);
     await service.stopService();
   }
+});
+
+t.test('FND-07: what a function of failuresHandled fails with later is logged', async (t) => {
+  const log = new Logger('test');
+  const kinds: Readonly<Record<string, () => unknown>> = {
+    async: async () => {
+      await Promise.resolve();
+      throw new RangeError('late');
+    },
+    *generator() {
+      yield new Promise((resolve) => setImmediate(resolve));
+      throw new RangeError('late');
+    },
+    thenable: () => ({
+      then(_ok: unknown, bad: (error: Error) => void) {
+        setImmediate(bad, new RangeError('late'));
+      },
+    }),
+  };
+  for (const [kind, fn] of Object.entries(kinds)) {
+    t.ok(log.failuresHandled('cannot count the tea', fn).succeeded, kind);
+    await settle();
+    await settle();
+    t.match(flushLoggedErrors(RangeError), [{ format: 'cannot count the tea' }], kind);
+  }
+  const own = fail(new RangeError('its own'));
+  t.equal(log.failuresHandled('no', () => own).value, own);
+  own.addErrback(() => {});
+  t.same(flushLoggedErrors(), [], 'a Deferred is for the caller');
+});
+
+t.test('FND-06: a generator function of withSignal is run, and cancelled', async (t) => {
+  t.equal(
+    await withSignal(function* (signal) {
+      return yield* succeed(signal.aborted);
+    }),
+    false,
+  );
+  const told: unknown[] = [];
+  const waits = withSignal(function* (signal) {
+    signal.onabort = () => told.push('aborted');
+    try {
+      yield* new Deferred<void>();
+    } finally {
+      told.push('tidy');
+    }
+  });
+  waits.cancel();
+  await t.rejects(waits.asPromise(), CancelledError);
+  t.same(told, ['aborted', 'tidy']);
+});
+
+t.test('FND-07: what aborts a promise may be a function of any kind', async (t) => {
+  const kinds: Readonly<Record<string, () => unknown>> = {
+    async: async () => {
+      await Promise.resolve();
+      throw new RangeError('not aborted');
+    },
+    *generator() {
+      yield succeed();
+      throw new RangeError('not aborted');
+    },
+  };
+  for (const [kind, abort] of Object.entries(kinds)) {
+    let reject!: (error: Error) => void;
+    const promise = new Promise<void>((_resolve, bad) => (reject = bad));
+    const waits = Deferred.fromPromise(promise, { abort: abort });
+    waits.cancel();
+    reject(new CancelledError());
+    await t.rejects(waits.asPromise(), CancelledError, kind);
+    await settle();
+    t.equal(flushLoggedErrors(RangeError).length, 1, kind);
+  }
+});
+
+t.test('FND-06: what a clock calls between its steps may be a generator function', async (t) => {
+  const clock = new Clock();
+  let steps = 0;
+  clock.callLater(1, () => {});
+  await clock.advanceAsync(2, function* () {
+    yield succeed();
+    steps++;
+  });
+  t.ok(steps > 0);
+});
+
+t.test('FND-06: an async generator function that nothing would run is a mistake', async (t) => {
+  async function* never(): AsyncGenerator<number, void> {
+    yield await Promise.resolve(1);
+  }
+  const mistake = { message: /is an async generator function, which is never run/ };
+  const loop = new LoopingCall(never);
+  loop.clock = new Clock();
+  await t.rejects(loop.start(1).asPromise(), mistake);
+
+  const reactor = new MemoryReactorClock();
+  reactor.addSystemEventTrigger('before', 'shutdown', never);
+  reactor.addSystemEventTrigger('after', 'shutdown', never);
+  const stopped = reactor.run({ installSignalHandlers: false });
+  reactor.flush();
+  reactor.stop();
+  reactor.flush();
+  await stopped;
+  t.equal(flushLoggedErrors(TypeError).length, 2, 'triggers');
+
+  for (const factory of [
+    Connection.factory(never),
+    duplexFactory(never),
+    webStreamsFactory(never),
+  ]) {
+    const protocol = factory.buildProtocol(new IPv4Address('TCP', '192.0.2.1', 1));
+    const transport = new StringTransportWithDisconnection();
+    transport.protocol = protocol as Protocol;
+    protocol?.makeConnection(transport);
+    for (let i = 0; i < 5; i++) await settle();
+    t.equal(flushLoggedErrors(TypeError).length, 1, 'handlers');
+    t.equal(transport.connected, false, 'the connection is at an end');
+  }
+
+  const sim = new Simulation({ conditions: 'calm' });
+  sim.host('server').reactor.listenTCP(7, Factory.forProtocol(Protocol));
+  const here = sim.host('client').reactor;
+  const service = new ClientService(
+    new TCP4ClientEndpoint(here, 'server', 7),
+    Factory.forProtocol(Protocol),
+    { prepareConnection: never, clock: here },
+  );
+  service.startService();
+  const connected = service.whenConnected({ failAfterFailures: 1 });
+  sim.advance(1);
+  await settle();
+  await t.rejects(connected.asPromise(), mistake);
+  const stop = service.stopService();
+  sim.advance(5);
+  await stop;
+  flushLoggedErrors(TypeError);
+
+  t.equal(await react(never, { reactor: new Reactor(), argv: [] }), 1);
+  process.exitCode = undefined;
+  t.equal(flushLoggedErrors(TypeError).length, 1, 'main');
 });
