@@ -11,6 +11,7 @@ import {
   wrongType,
   wrongValue,
 } from './arguments.ts';
+import { INSPECT, inspected, type Inspecting } from './one-line.ts';
 
 /** The transport an Internet address is for. */
 export type AddressType = 'TCP' | 'UDP';
@@ -32,6 +33,10 @@ export class IPv4Address {
 
   toString(): string {
     return `${this.host}:${this.port}`;
+  }
+
+  [INSPECT](...how: Inspecting): string {
+    return inspected(this, ...how);
   }
 }
 
@@ -57,6 +62,10 @@ export class IPv6Address {
     const zone = this.scopeID === '' ? '' : `%${this.scopeID}`;
     return `[${this.host}${zone}]:${this.port}`;
   }
+
+  [INSPECT](...how: Inspecting): string {
+    return inspected(this, ...how);
+  }
 }
 
 /**
@@ -74,6 +83,10 @@ export class UNIXAddress {
   toString(): string {
     return `unix:${this.name?.replace(/^\0/, '@') ?? '(unnamed)'}`;
   }
+
+  [INSPECT](...how: Inspecting): string {
+    return inspected(this, ...how);
+  }
 }
 
 /** A host by name, not yet resolved. */
@@ -90,12 +103,20 @@ export class HostnameAddress {
   toString(): string {
     return `${this.hostname}:${this.port}`;
   }
+
+  [INSPECT](...how: Inspecting): string {
+    return inspected(this, ...how);
+  }
 }
 
 /** The ends of a pipe, which have no name. */
 export class PipeAddress {
   toString(): string {
     return 'pipe';
+  }
+
+  [INSPECT](...how: Inspecting): string {
+    return inspected(this, ...how);
   }
 }
 

@@ -17,6 +17,7 @@ import {
   wrongValue,
 } from './arguments.ts';
 import { LimitExceeded } from './errors.ts';
+import { count, INSPECT, inspected, type Inspecting, told } from './one-line.ts';
 
 const EMPTY = Buffer.alloc(0);
 
@@ -243,6 +244,14 @@ export class ReceiveBuffer {
       this.#owned = false;
       this.#held = 0;
     }
+  }
+
+  toString(): string {
+    return told(this, count(this.length, 'byte'));
+  }
+
+  [INSPECT](...how: Inspecting): string {
+    return inspected(this, ...how);
   }
 }
 

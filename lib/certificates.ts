@@ -11,6 +11,7 @@ import { certificateNames, type CertificateNames } from './certificate-names.ts'
 import { TAG, bodyOf, certificateParts, readDER, type DERValue } from './der.ts';
 import { identifier, sequence, setOf, value as derValue } from './der-writer.ts';
 import { CertificateError } from './errors.ts';
+import { INSPECT, inspected, type Inspecting, told } from './one-line.ts';
 
 type CryptoModule = typeof Crypto;
 
@@ -121,6 +122,10 @@ export class DistinguishedName {
         return `${short}=${escaped(value).replace(/[,+"\\<>;=]/g, '\\$&')}`;
       })
       .join(', ');
+  }
+
+  [INSPECT](...how: Inspecting): string {
+    return inspected(this, ...how);
   }
 }
 
@@ -291,6 +296,14 @@ export class Certificate {
       `SHA-256 ${this.digest()}`,
     ].join('\n');
   }
+
+  toString(): string {
+    return told(this, `for ${this.getSubject()} until ${this.validTo.toISOString()}`);
+  }
+
+  [INSPECT](...how: Inspecting): string {
+    return inspected(this, ...how);
+  }
 }
 
 function readX509(data: string | Uint8Array): X509Certificate {
@@ -366,5 +379,13 @@ export class PublicKey {
         ? kind
         : `${kind} ${curve}`
       : `${kind} ${bits} bits`;
+  }
+
+  toString(): string {
+    return told(this, `${this.kind()}, hash ${this.keyHash().slice(0, 16)}…`);
+  }
+
+  [INSPECT](...how: Inspecting): string {
+    return inspected(this, ...how);
   }
 }

@@ -7,6 +7,7 @@ import { TAG, bodyOf, readDER } from './der.ts';
 import { CertificateError } from './errors.ts';
 import { readRegularFile } from './regular-file.ts';
 import type { TLSVersion as Version } from './tls-settings.ts';
+import { INSPECT, inspected, type Inspecting, told } from './one-line.ts';
 
 /** A version of TLS. */
 export type TLSVersion = Version;
@@ -108,6 +109,14 @@ export class AcceptableCiphers {
   toOpenSSL(level: number): string {
     return [this.list, ...NEVER, `@SECLEVEL=${level}`].join(':');
   }
+
+  toString(): string {
+    return told(this, this.list);
+  }
+
+  [INSPECT](...how: Inspecting): string {
+    return inspected(this, ...how);
+  }
 }
 
 /** With a key of the session's own, so that a stolen key opens no old recording; authenticated ones first. */
@@ -149,5 +158,13 @@ export class DiffieHellmanParameters {
       throw new CertificateError(`the prime has ${bits} bits, not ${LEAST_RSA_BITS} or more`);
     }
     return new DiffieHellmanParameters(block[0]);
+  }
+
+  toString(): string {
+    return told(this, '');
+  }
+
+  [INSPECT](...how: Inspecting): string {
+    return inspected(this, ...how);
   }
 }

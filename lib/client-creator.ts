@@ -22,6 +22,7 @@ import type {
 import { logPrefixOf } from './log-prefix.ts';
 import { fail } from './maybe.ts';
 import type { ITLSContextFactory } from './tls-settings.ts';
+import { INSPECT, inspected, type Inspecting, told } from './one-line.ts';
 
 /** Has one protocol, and tells in the next pass of the reactor how the attempt went. */
 class InstanceFactory<P extends IProtocol> implements IClientFactory {
@@ -133,5 +134,13 @@ export class ClientCreator<P extends IProtocol, A extends unknown[]> {
     } catch (error) {
       return fail(new Failure(error));
     }
+  }
+
+  toString(): string {
+    return told(this, '');
+  }
+
+  [INSPECT](...how: Inspecting): string {
+    return inspected(this, ...how);
   }
 }

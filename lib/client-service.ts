@@ -41,6 +41,7 @@ import { reactor } from './reactor.ts';
 import { GRACE, Service } from './service.ts';
 import { fireEach } from './waiters.ts';
 import { StandIn } from './wrapping.ts';
+import { briefly, told } from './one-line.ts';
 
 const log = new Logger('plait.client-service');
 
@@ -499,5 +500,9 @@ export class ClientService<P extends IProtocol = IProtocol> extends Service {
       log.failure('the retry policy failed; trying again in a minute', new Failure(error));
       return 60;
     }
+  }
+
+  override toString(): string {
+    return told(this, `${this.describe()}, ${this.#state}, to ${briefly(this.#plan.endpoint)}`);
   }
 }

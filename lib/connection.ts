@@ -22,6 +22,7 @@ import { fail, maybeDeferred, succeed } from './maybe.ts';
 import { Factory, Protocol } from './protocol.ts';
 import { WriteGate } from './write-gate.ts';
 import { fireEach } from './waiters.ts';
+import { INSPECT, inspected, type Inspecting, told } from './one-line.ts';
 
 const log = new Logger('plait.connection');
 
@@ -319,6 +320,17 @@ export class Connection implements AsyncIterable<Buffer>, AsyncDisposable {
     this.#serve();
     fireEach([...this.#closers], inOrder ? undefined : reason);
     this.#closers.clear();
+  }
+
+  toString(): string {
+    return told(
+      this,
+      `${this.#lost !== undefined ? 'lost' : this.#writing === 'ended' ? 'ended' : 'open'} with ${this.transport.getPeer()}`,
+    );
+  }
+
+  [INSPECT](...how: Inspecting): string {
+    return inspected(this, ...how);
   }
 }
 

@@ -21,6 +21,7 @@ import { Logger } from './log.ts';
 import { fail, maybeDeferred, passthru, succeed } from './maybe.ts';
 import { reactor } from './reactor.ts';
 import { fireEach } from './waiters.ts';
+import { count, INSPECT, inspected, type Inspecting, told } from './one-line.ts';
 
 const log = new Logger('plait.cooperate');
 
@@ -153,6 +154,21 @@ export class CooperativeTask {
       return;
     }
     this.#finish(new TaskFailed('the task has failed', { cause: failure.value }), failure);
+  }
+
+  toString(): string {
+    return told(
+      this,
+      this.#finished === undefined
+        ? this.#pauses > 0
+          ? 'paused'
+          : 'going on'
+        : `over: ${this.#finished.name}`,
+    );
+  }
+
+  [INSPECT](...how: Inspecting): string {
+    return inspected(this, ...how);
   }
 }
 
@@ -308,6 +324,17 @@ export class Cooperator {
     };
     const isOver = guarded<() => boolean>(this.#over, () => true);
     return () => guarded(isOver, true);
+  }
+
+  toString(): string {
+    return told(
+      this,
+      `${this.#stopped ? 'stopped' : this.#started ? 'started' : 'not started'}, ${count(this.#tasks.size, 'task')}`,
+    );
+  }
+
+  [INSPECT](...how: Inspecting): string {
+    return inspected(this, ...how);
   }
 }
 

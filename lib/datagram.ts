@@ -14,6 +14,7 @@ import type {
 } from './interfaces.ts';
 import { Logger } from './log.ts';
 import { logPrefixOf } from './log-prefix.ts';
+import { count, INSPECT, inspectedWithFields, type Inspecting, told } from './one-line.ts';
 
 const log = new Logger('plait.protocol');
 
@@ -59,6 +60,14 @@ export class AbstractDatagramProtocol {
   /** Its port, where a subclass has one. */
   #owner(): HookOwner | undefined {
     return (this as { readonly transport?: HookOwner }).transport;
+  }
+
+  toString(): string {
+    return told(this, `on ${count(this.numPorts, 'port')}`);
+  }
+
+  [INSPECT](...how: Inspecting): string {
+    return inspectedWithFields(this, ['transport', 'numPorts', 'noisy'], ...how);
   }
 }
 

@@ -9,7 +9,6 @@
  * Deferred that gets its result from another is run by the same loop); a result that is waited for with `await` or
  * `yield*` is observed, never taken; and an unhandled failure is reported exactly once.
  */
-import { inspect } from 'node:util';
 import { checkInstance, shownArgument } from './arguments.ts';
 import { showAwaits } from './awaited.ts';
 import type {
@@ -44,6 +43,7 @@ import type { IReactorTime, Seconds } from './interfaces.ts';
 import { debugging, notePending } from './pending.ts';
 import { abortOf, ofPromise, promised, setPromisedClass, watched } from './promised.ts';
 import { handled, noteUnhandled } from './unhandled.ts';
+import { briefly, INSPECT, inspected, type Inspecting, told } from './one-line.ts';
 
 export type { Canceller, DeferredState, Settled } from './chain.ts';
 
@@ -443,13 +443,12 @@ export class Deferred<T> implements PromiseLike<T> {
   }
 
   toString(): string {
-    if (this.waitingOn !== undefined) return '<Deferred waiting for another>';
-    if (!this.called) return '<Deferred>';
-    return `<Deferred current result: ${inspect(this.#result, { depth: 1 })}>`;
+    if (this.waitingOn !== undefined) return told(this, 'waiting for another');
+    return told(this, this.called ? `current result: ${briefly(this.#result)}` : '');
   }
 
-  [inspect.custom](): string {
-    return this.toString();
+  [INSPECT](...how: Inspecting): string {
+    return inspected(this, ...how);
   }
 
   // ── Timeouts and signals ─────────────────────────────────────────────────────────────────────────────────────────

@@ -229,3 +229,16 @@ export function parseDescription(description: string): { kind: string; args: End
 export function quoteStringArgument(text: string): string {
   return text.replace(/[\\:=]/g, '\\$&');
 }
+
+/** A description of that kind, with its arguments; those that have names and no value are left out. */
+export function described(
+  kind: string,
+  ...args: readonly (string | number | readonly [name: string, value: string | undefined])[]
+): string {
+  const texts = args.map((each) => {
+    if (typeof each !== 'object') return quoteStringArgument(`${each}`);
+    const [name, value] = each;
+    return value === undefined ? undefined : `${name}=${quoteStringArgument(value)}`;
+  });
+  return [kind, ...texts.filter((text) => text !== undefined)].join(':');
+}

@@ -21,6 +21,7 @@ import { reactor as theReactor } from './reactor.ts';
 import { Service } from './service.ts';
 import { isBindFailure } from './transport/bind-failure.ts';
 import { Waiters } from './waiters.ts';
+import { briefly, told } from './one-line.ts';
 
 const log = new Logger('plait.service');
 
@@ -184,6 +185,13 @@ export class StreamServerEndpointService extends Service {
     this.#failure = undefined;
     this.#waiters.fireAll(new Failure(new CancelledError()));
     return this.#closing === undefined ? stop : this.#close(this.#closing);
+  }
+
+  override toString(): string {
+    return told(
+      this,
+      `${this.describe()}, ${this.#port === undefined ? '' : 'listening '}at ${briefly(this.#endpoint)}`,
+    );
   }
 }
 

@@ -41,6 +41,8 @@ import { logPrefixOf } from './log-prefix.ts';
 import { buildFrom } from './protocol.ts';
 import { unlook } from './transport/bind-failure.ts';
 import { StandIn } from './wrapping.ts';
+import { INSPECT, inspected, type Inspecting } from './one-line.ts';
+import { described } from './endpoint-description.ts';
 
 const log = new Logger('plait.endpoints');
 
@@ -215,6 +217,15 @@ export class TCP4ServerEndpoint implements IStreamServerEndpoint {
   listen(factory: IProtocolFactory): Deferred<IListeningPort> {
     return listening(() => this.#reactor.listenTCP(this.#port, factory, this.#options));
   }
+
+  /** As a description for `serverFromString`, as far as one says it all. */
+  toString(): string {
+    return described('tcp', this.#port, ['interface', this.#options.interface]);
+  }
+
+  [INSPECT](...how: Inspecting): string {
+    return inspected(this, ...how);
+  }
 }
 
 /** Listens on a TCP port over IPv6, and for IPv4 clients too where the system allows it. */
@@ -222,6 +233,10 @@ export class TCP6ServerEndpoint extends TCP4ServerEndpoint {
   constructor(reactor: IReactorTCP, port: number | string, options: TCPServerOptions = {}) {
     const { interface: where = '::' } = checkOptions(options, 'TCP6ServerEndpoint: options');
     super(reactor, port, { ...options, interface: where });
+  }
+
+  override toString(): string {
+    return super.toString().replace('tcp', 'tcp6');
   }
 }
 
@@ -247,6 +262,15 @@ export class UNIXServerEndpoint implements IStreamServerEndpoint {
 
   listen(factory: IProtocolFactory): Deferred<IListeningPort> {
     return listening(() => this.#reactor.listenUNIX(this.#path, factory, this.#options));
+  }
+
+  /** As a description for `serverFromString`, as far as one says it all. */
+  toString(): string {
+    return described('unix', this.#path);
+  }
+
+  [INSPECT](...how: Inspecting): string {
+    return inspected(this, ...how);
   }
 }
 
@@ -276,6 +300,15 @@ export class AdoptedStreamServerEndpoint implements IStreamServerEndpoint {
       this.#listened = true;
       return port;
     });
+  }
+
+  /** As a description for `serverFromString`, as far as one says it all. */
+  toString(): string {
+    return described('fd', this.#fd);
+  }
+
+  [INSPECT](...how: Inspecting): string {
+    return inspected(this, ...how);
   }
 }
 
@@ -314,6 +347,15 @@ export class TCP4ClientEndpoint implements IStreamClientEndpoint {
       this.#reactor.connectTCP(this.#host, this.#port, once, this.#options),
     );
   }
+
+  /** As a description for `clientFromString`, as far as one says it all. */
+  toString(): string {
+    return described('tcp', this.#host, this.#port);
+  }
+
+  [INSPECT](...how: Inspecting): string {
+    return inspected(this, ...how);
+  }
 }
 
 /** Connects over TCP to an IPv6 literal. A host name goes the way of {@link TCP4ClientEndpoint}. */
@@ -339,6 +381,15 @@ export class UNIXClientEndpoint implements IStreamClientEndpoint {
     return connectOnce(factory, (once) =>
       this.#reactor.connectUNIX(this.#path, once, this.#options),
     );
+  }
+
+  /** As a description for `clientFromString`, as far as one says it all. */
+  toString(): string {
+    return described('unix', this.#path);
+  }
+
+  [INSPECT](...how: Inspecting): string {
+    return inspected(this, ...how);
   }
 }
 

@@ -10,6 +10,7 @@ import { type Coroutine, inlineCallbacks } from './inline.ts';
 import { DeferredLock } from './locks.ts';
 import { fail, maybeDeferred, passthru, succeed } from './maybe.ts';
 import { fireInside, Waiters } from './waiters.ts';
+import { INSPECT, inspected, type Inspecting, told } from './one-line.ts';
 
 /**
  * A flag that can be waited for.
@@ -42,6 +43,14 @@ export class DeferredEvent {
   /** Fires once it is set. */
   wait(): Deferred<void> {
     return this.#isSet ? succeed() : this.#waiters.wait(undefined);
+  }
+
+  toString(): string {
+    return told(this, `${this.#isSet ? 'set' : 'not set'}, ${this.#waiters.size} waiting`);
+  }
+
+  [INSPECT](...how: Inspecting): string {
+    return inspected(this, ...how);
   }
 }
 
@@ -124,6 +133,14 @@ export class DeferredCondition {
   /** Wakes all who wait. */
   notifyAll(): void {
     this.notify(this.#waiters.size);
+  }
+
+  toString(): string {
+    return told(this, `${this.locked ? 'locked' : 'unlocked'}, ${this.#waiters.size} waiting`);
+  }
+
+  [INSPECT](...how: Inspecting): string {
+    return inspected(this, ...how);
   }
 }
 
@@ -216,6 +233,14 @@ export class DeferredBarrier {
   #failAll(message: string): void {
     this.#waiters.fireAll(new Failure(new BrokenBarrierError(message)));
   }
+
+  toString(): string {
+    return told(this, this.#broken ? 'broken' : `${this.waiting} of ${this.parties} waiting`);
+  }
+
+  [INSPECT](...how: Inspecting): string {
+    return inspected(this, ...how);
+  }
 }
 
 /**
@@ -289,6 +314,17 @@ export class AsyncResult<T> {
     if (this.#result === undefined) return this.#waiters.wait(undefined);
     if (this.#result instanceof Failure) return fail(this.#result);
     return succeed(this.#result.value);
+  }
+
+  toString(): string {
+    return told(
+      this,
+      `${!this.ready ? 'not ready' : this.successful ? 'successful' : 'failed'}, ${this.#waiters.size} waiting`,
+    );
+  }
+
+  [INSPECT](...how: Inspecting): string {
+    return inspected(this, ...how);
   }
 }
 

@@ -12,6 +12,7 @@ import { neededNow, watchHook } from './hooks.ts';
 import type { IConsumer, IPullProducer } from './interfaces.ts';
 import { Logger } from './log.ts';
 import { WITHOUT_WAITING } from './regular-file.ts';
+import { INSPECT, inspected, type Inspecting, told } from './one-line.ts';
 
 const log = new Logger('plait.file-sender');
 
@@ -199,6 +200,14 @@ export class FileSender implements IPullProducer {
     pieces.close().catch((error: unknown) => {
       log.failure('a file that was sent could not be closed', new Failure(error), 'error');
     });
+  }
+
+  toString(): string {
+    return told(this, this.#sent === undefined ? 'idle' : 'sending');
+  }
+
+  [INSPECT](...how: Inspecting): string {
+    return inspected(this, ...how);
   }
 }
 

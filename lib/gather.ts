@@ -64,6 +64,8 @@ export type DeferredListValue<D extends readonly Deferred<unknown>[], O> = O ext
 class List<D extends readonly Deferred<unknown>[], O extends DeferredListOptions> extends Deferred<
   DeferredListValue<D, O>
 > {
+  static override readonly name = 'DeferredList';
+
   constructor(deferreds: D, options?: O) {
     const all = allDeferreds(deferreds, 'DeferredList: deferreds');
     super(cancelsEach(all) as never);

@@ -59,6 +59,8 @@ import { logHookFailure } from './log-prefix.ts';
 import { fail } from './maybe.ts';
 import { buildFrom } from './protocol.ts';
 import { cancelLookup, literalOf } from './resolver.ts';
+import { INSPECT, inspected, type Inspecting } from './one-line.ts';
+import { described } from './endpoint-description.ts';
 
 const log = new Logger('plait.endpoints');
 
@@ -144,6 +146,15 @@ export class HostnameEndpoint implements IStreamClientEndpoint {
     } catch (error) {
       return fail(new Failure(error));
     }
+  }
+
+  /** As a description for `clientFromString`, as far as one says it all. */
+  toString(): string {
+    return described('host', this.#host, this.#port);
+  }
+
+  [INSPECT](...how: Inspecting): string {
+    return inspected(this, ...how);
   }
 }
 

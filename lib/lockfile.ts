@@ -7,6 +7,7 @@
  */
 import { existsSync, readlinkSync, renameSync, rmSync, symlinkSync, unlinkSync } from 'node:fs';
 import { checkString } from './arguments.ts';
+import { INSPECT, inspected, type Inspecting, told } from './one-line.ts';
 
 /** How often a lock that comes and goes is tried before it counts as another's. */
 const MOST_TRIES = 20;
@@ -104,6 +105,14 @@ export class FilesystemLock implements Disposable {
     } finally {
       rmSync(breaking, { force: true });
     }
+  }
+
+  toString(): string {
+    return told(this, `${this.#isLocked ? 'locked' : 'unlocked'} ${this.name}`);
+  }
+
+  [INSPECT](...how: Inspecting): string {
+    return inspected(this, ...how);
   }
 }
 

@@ -6,6 +6,7 @@ import { checkFunction, checkWhole } from './arguments.ts';
 import { Deferred, type Settled } from './defer.ts';
 import { maybeDeferred } from './maybe.ts';
 import { wake, Waiters } from './waiters.ts';
+import { INSPECT, inspected, type Inspecting, told } from './one-line.ts';
 
 /**
  * So many may go on at a time.
@@ -101,6 +102,14 @@ export class DeferredSemaphore implements Disposable {
   /** Releases: `using held = yield* semaphore.acquire()`. */
   [Symbol.dispose](): void {
     this.release();
+  }
+
+  toString(): string {
+    return told(this, `${this.tokens} of ${this.limit} free, ${this.waiting} waiting`);
+  }
+
+  [INSPECT](...how: Inspecting): string {
+    return inspected(this, ...how);
   }
 }
 

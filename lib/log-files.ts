@@ -27,6 +27,7 @@ import { succeed } from './maybe.ts';
 import { onOneLine } from './printable.ts';
 import { writeToStandardError } from './standard-error.ts';
 import { Waiters } from './waiters.ts';
+import { count, INSPECT, inspected, type Inspecting, told } from './one-line.ts';
 
 /** How many bytes may wait to be written. */
 const MOST_WAITING = 16 * 2 ** 20;
@@ -125,6 +126,17 @@ export class FileLogObserver implements ILogObserver, AsyncDisposable {
   /** `await using` closes it at the end of the block. */
   [Symbol.asyncDispose](): Promise<void> {
     return this.close().asPromise();
+  }
+
+  toString(): string {
+    return told(
+      this,
+      `${count(this.#sink.waiting, 'byte')} waiting, ${this.#sink.dropped} dropped`,
+    );
+  }
+
+  [INSPECT](...how: Inspecting): string {
+    return inspected(this, ...how);
   }
 }
 

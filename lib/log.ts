@@ -6,6 +6,7 @@ import { checkMethods, checkOptions, checkWhole, wrongType } from './arguments.t
 import { Failure } from './failure.ts';
 import { cut, escapeControls, onOneLine, show } from './printable.ts';
 import { writeToStandardError } from './standard-error.ts';
+import { count, INSPECT, inspected, type Inspecting, told } from './one-line.ts';
 
 /** How serious an event is, least first. */
 export const LOG_LEVELS = ['debug', 'info', 'warn', 'error', 'critical'] as const;
@@ -103,6 +104,14 @@ export class LogPublisher implements ILogObserver {
     for (const observer of [...this.#observers])
       if (this.#observers.has(observer)) tell(observer, event);
     this.#nested--;
+  }
+
+  toString(): string {
+    return told(this, count(this.#observers.size, 'observer'));
+  }
+
+  [INSPECT](...how: Inspecting): string {
+    return inspected(this, ...how);
   }
 }
 
@@ -220,6 +229,14 @@ export class LimitedHistoryLogObserver implements ILogObserver {
   clear(): void {
     this.#events = [];
     this.#oldest = 0;
+  }
+
+  toString(): string {
+    return told(this, `${this.#events.length} of ${this.#size} events`);
+  }
+
+  [INSPECT](...how: Inspecting): string {
+    return inspected(this, ...how);
   }
 }
 
@@ -374,6 +391,14 @@ export class Logger {
     fields?: LogFields,
   ): <T>(fn: () => T) => Operation<T> {
     return (fn) => this.failuresHandled(format, fn, level, fields);
+  }
+
+  toString(): string {
+    return told(this, JSON.stringify(this.namespace));
+  }
+
+  [INSPECT](...how: Inspecting): string {
+    return inspected(this, ...how);
   }
 }
 

@@ -27,6 +27,7 @@ import {
   checkObserver,
   tell,
 } from './log.ts';
+import { count, INSPECT, inspected, type Inspecting, told } from './one-line.ts';
 
 const log = new Logger('plait.log');
 
@@ -95,6 +96,14 @@ export class FilteringLogObserver implements ILogObserver {
     }
     return true;
   }
+
+  toString(): string {
+    return told(this, count(this.#predicates.length, 'predicate'));
+  }
+
+  [INSPECT](...how: Inspecting): string {
+    return inspected(this, ...how);
+  }
 }
 
 /**
@@ -149,6 +158,20 @@ export class LogLevelFilterPredicate implements ILogPredicate {
     const least = this.logLevelForNamespace(event.namespace);
     return LOG_LEVELS.indexOf(event.level) < LOG_LEVELS.indexOf(least) ? 'no' : 'maybe';
   }
+
+  toString(): string {
+    return told(
+      this,
+      [
+        `from ${this.#defaultLevel}`,
+        ...[...this.#levels].map(([name, level]) => `${name} from ${level}`),
+      ].join(', '),
+    );
+  }
+
+  [INSPECT](...how: Inspecting): string {
+    return inspected(this, ...how);
+  }
 }
 
 function checkLevel(level: LogLevel, name: string): LogLevel {
@@ -191,6 +214,14 @@ export class LogBeginner {
     if (this.#begun) log.warn('beginLoggingTo was called a second time; its observers were added');
     this.#begun = true;
     if (redirect) redirectConsole();
+  }
+
+  toString(): string {
+    return told(this, this.#begun ? 'begun' : 'not begun');
+  }
+
+  [INSPECT](...how: Inspecting): string {
+    return inspected(this, ...how);
   }
 }
 

@@ -12,6 +12,7 @@ import type {
   HookResult,
 } from './interfaces.ts';
 import { Protocol } from './protocol.ts';
+import { count, INSPECT, inspected, type Inspecting, nameOf, told } from './one-line.ts';
 
 /** After so many pieces that a pull producer gives at once, others have their turn: timers above all. */
 const AT_ONCE = 2 ** 17;
@@ -202,6 +203,17 @@ export class BasicProducerConsumerProxy implements IConsumer, IPushProducer {
     this.#kept = [];
     this.keptBytes = 0;
   }
+
+  toString(): string {
+    return told(
+      this,
+      `${this.consumer === undefined ? 'without' : 'with'} a consumer, ${this.producer === undefined ? 'without' : 'with'} a producer, ${count(this.keptBytes, 'byte')} kept`,
+    );
+  }
+
+  [INSPECT](...how: Inspecting): string {
+    return inspected(this, ...how);
+  }
 }
 
 /**
@@ -309,6 +321,14 @@ export class ProtocolToConsumerAdapter implements IConsumer {
       this.#asking = false;
     }
   }
+
+  toString(): string {
+    return told(this, `for a ${nameOf(this.original)}`);
+  }
+
+  [INSPECT](...how: Inspecting): string {
+    return inspected(this, ...how);
+  }
 }
 
 /**
@@ -337,5 +357,13 @@ export class ConsumerToProtocolAdapter extends Protocol {
 
   override connectionLost(): void {
     this.original.unregisterProducer();
+  }
+
+  override toString(): string {
+    return told(this, `for a ${nameOf(this.original)}`);
+  }
+
+  override [INSPECT](...how: Inspecting): string {
+    return inspected(this, ...how);
   }
 }

@@ -31,6 +31,7 @@ import { maybeDeferred } from './maybe.ts';
 import { privateKeyAsPEM, readPrivateKeyDER, readPrivateKeyPEM } from './private-keys.ts';
 import { CertificateOptions, checkBelongs } from './ssl.ts';
 import type { CertificateSource } from './trust.ts';
+import { INSPECT, inspected, type Inspecting, told } from './one-line.ts';
 
 // ── Requests ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -116,6 +117,14 @@ export class CertificateRequest {
   dumpPEM(): string {
     const lines = this.#der.toString('base64').match(/.{1,64}/g) as string[];
     return `-----BEGIN CERTIFICATE REQUEST-----\n${lines.join('\n')}\n-----END CERTIFICATE REQUEST-----\n`;
+  }
+
+  toString(): string {
+    return told(this, `for ${this.#subject}`);
+  }
+
+  [INSPECT](...how: Inspecting): string {
+    return inspected(this, ...how);
   }
 }
 

@@ -31,6 +31,8 @@ import { logHookFailure } from './log-prefix.ts';
 import { ProcessProtocol } from './process-protocol.ts';
 import { buildFrom, isBufferingProtocol, isHalfCloseableProtocol } from './protocol.ts';
 import { checkSwitch, takeOver } from './wrapping.ts';
+import { INSPECT, inspected, type Inspecting } from './one-line.ts';
+import { described } from './endpoint-description.ts';
 
 const log = new Logger('plait.process');
 
@@ -322,5 +324,14 @@ export class ProcessEndpoint implements IStreamClientEndpoint {
       failed.errback(new Failure(error));
       return failed;
     }
+  }
+
+  /** As a description for `clientFromString`, as far as one says it all. */
+  toString(): string {
+    return described('process', this.#executable);
+  }
+
+  [INSPECT](...how: Inspecting): string {
+    return inspected(this, ...how);
   }
 }

@@ -5,6 +5,7 @@
 import type { Failure } from './failure.ts';
 import { watchHook } from './hooks.ts';
 import type { HookResult, IProcessProtocol, IProcessTransport } from './interfaces.ts';
+import { briefly, INSPECT, inspectedWithFields, type Inspecting, told } from './one-line.ts';
 
 /**
  * The conversation with a child process. Override the hooks; each does nothing by itself. What one throws is logged;
@@ -78,4 +79,13 @@ export class ProcessProtocol implements IProcessProtocol {
    *   not be started, and then this is all that is called
    */
   processEnded(reason: Failure): HookResult {}
+
+  toString(): string {
+    const { transport } = this as { transport?: IProcessTransport };
+    return told(this, transport === undefined ? 'not connected' : `with ${briefly(transport)}`);
+  }
+
+  [INSPECT](...how: Inspecting): string {
+    return inspectedWithFields(this, ['transport'], ...how);
+  }
 }

@@ -21,6 +21,7 @@ import type {
 } from './interfaces.ts';
 import { Logger } from './log.ts';
 import { logPrefixOf } from './log-prefix.ts';
+import { count, INSPECT, inspectedWithFields, type Inspecting, told } from './one-line.ts';
 
 const log = new Logger('plait.protocol');
 
@@ -67,6 +68,21 @@ export class Protocol implements IProtocol {
   logPrefix(): string {
     return this.constructor.name;
   }
+
+  toString(): string {
+    return told(this, connectionOf(this));
+  }
+
+  [INSPECT](...how: Inspecting): string {
+    return inspectedWithFields(this, ['connected', 'transport', 'factory'], ...how);
+  }
+}
+
+/** Whether a protocol has a connection, and which. */
+function connectionOf(protocol: Protocol): string {
+  const { transport } = protocol as { transport?: ITransport };
+  if (transport === undefined) return 'not connected';
+  return `${transport.connected ? 'connected to' : 'lost'} ${transport.getPeer()}`;
 }
 
 /** True if `protocol` outlives the end of one direction, because it has both hooks of IHalfCloseableProtocol. */
@@ -191,6 +207,17 @@ export class Factory<P extends IProtocol = IProtocol> implements IProtocolFactor
     if (this.numPorts > 0) return undefined;
     if (this.noisy) log.debug('stopping factory {factory}', { factory: logPrefixOf(this) });
     return this.stopFactory();
+  }
+
+  toString(): string {
+    return told(
+      this,
+      `${this.protocol === undefined ? '' : `of ${this.protocol.name}, `}${count(this.numPorts, 'port')}`,
+    );
+  }
+
+  [INSPECT](...how: Inspecting): string {
+    return inspectedWithFields(this, ['protocol', 'numPorts', 'noisy'], ...how);
   }
 }
 

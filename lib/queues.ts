@@ -17,6 +17,7 @@ import { Fifo } from './fifo.ts';
 import { neededNow } from './hooks.ts';
 import { fail, succeed } from './maybe.ts';
 import { wake, Waiters } from './waiters.ts';
+import { INSPECT, inspected, type Inspecting, told } from './one-line.ts';
 
 /** Options of the queues. */
 export interface QueueOptions {
@@ -411,6 +412,17 @@ export class DeferredQueue<T> implements AsyncIterable<T> {
         return Promise.resolve({ done: true, value: undefined });
       },
     };
+  }
+
+  toString(): string {
+    return told(
+      this,
+      `${this.#shutDown ? 'shut down, ' : ''}${this.pending} pending, ${this.waiting} waiting`,
+    );
+  }
+
+  [INSPECT](...how: Inspecting): string {
+    return inspected(this, ...how);
   }
 }
 

@@ -59,6 +59,7 @@ import {
   reportUnhandledFailures,
   type UnhandledFailure,
 } from './unhandled.ts';
+import { count, INSPECT, inspected, type Inspecting, told } from './one-line.ts';
 
 const log = new Logger('plait.reactor');
 
@@ -562,6 +563,17 @@ export class ReactorBase implements IReactorCore, IReactorTime, IReactorThreads,
     readonly threadPool: ThreadPool | undefined;
   } {
     return { open: [...reactor.#open], threadPool: reactor.#threadPool };
+  }
+
+  toString(): string {
+    return told(
+      this,
+      `${this.#state}, ${count(this.#calls.size, 'delayed call')}, ${this.#open.size} open`,
+    );
+  }
+
+  [INSPECT](...how: Inspecting): string {
+    return inspected(this, ...how);
   }
 }
 

@@ -10,6 +10,7 @@ import type { IConnector, IDelayedCall, IProtocol, IReactorTime, Seconds } from 
 import { Logger } from './log.ts';
 import { ClientFactory } from './protocol.ts';
 import { reactor } from './reactor.ts';
+import { count, INSPECT, inspected, type Inspecting, told } from './one-line.ts';
 
 const log = new Logger('plait.reconnecting');
 
@@ -152,5 +153,16 @@ export class ReconnectingClientFactory<P extends IProtocol = IProtocol> extends 
     const radius = Math.sqrt(-2 * Math.log(1 - random()));
     const normal = radius * Math.cos(2 * Math.PI * random());
     return Math.max(0, delay * (1 + this.jitter * normal));
+  }
+
+  override toString(): string {
+    return told(
+      this,
+      `${this.#connector?.state ?? 'idle'}, ${count(this.retries, 'retry', 'retries')}`,
+    );
+  }
+
+  override [INSPECT](...how: Inspecting): string {
+    return inspected(this, ...how);
   }
 }

@@ -31,6 +31,7 @@ import type { Attempt, ConnectEvents, IO } from './io/io.ts';
 import { Logger } from './log.ts';
 import { maybeDeferred, succeed } from './maybe.ts';
 import type { Home } from './transport/home.ts';
+import { INSPECT, inspected, type Inspecting, nameOf, told } from './one-line.ts';
 
 const log = new Logger('plait.resolver');
 const logging = loggedBy(log);
@@ -152,6 +153,14 @@ export class GAIResolver implements IHostnameResolver {
       return this.#resolve(name, answered, familyOf(addressTypes));
     });
   }
+
+  toString(): string {
+    return told(this, '');
+  }
+
+  [INSPECT](...how: Inspecting): string {
+    return inspected(this, ...how);
+  }
 }
 
 /** The one family that is wanted; undefined for both. */
@@ -189,6 +198,14 @@ export class SimpleResolverComplexifier implements IHostnameResolver {
       return found;
     });
   }
+
+  toString(): string {
+    return told(this, `over ${nameOf(this.#simple)}`);
+  }
+
+  [INSPECT](...how: Inspecting): string {
+    return inspected(this, ...how);
+  }
 }
 
 /** A resolver of many addresses, as a resolver of one: an IPv4 address if there is any, else the first. */
@@ -207,6 +224,14 @@ export class ComplexResolverSimplifier implements IResolverSimple {
       else deferred.callback(result);
     });
     return deferred;
+  }
+
+  toString(): string {
+    return told(this, `over ${nameOf(this.#complex)}`);
+  }
+
+  [INSPECT](...how: Inspecting): string {
+    return inspected(this, ...how);
   }
 }
 

@@ -25,6 +25,7 @@ import type { IDelayedCall, IReactorTime, Seconds } from './interfaces.ts';
 import { Logger } from './log.ts';
 import { maybeDeferred } from './maybe.ts';
 import { reactor } from './reactor.ts';
+import { count, INSPECT, inspected, type Inspecting, told } from './one-line.ts';
 
 const log = new Logger('plait.scope');
 
@@ -254,6 +255,17 @@ export class Scope {
     if (this.#timer?.active() === true) this.#timer.cancel();
     Deferred.settle(this.#result, this.#reason ?? this.#value);
     return this.#result;
+  }
+
+  toString(): string {
+    return told(
+      this,
+      `${this.#bodyEnded && this.#children.size === 0 ? 'ended' : this.#cancelled ? 'cancelled' : 'open'}, ${count(this.#children.size, 'child', 'children')}`,
+    );
+  }
+
+  [INSPECT](...how: Inspecting): string {
+    return inspected(this, ...how);
   }
 }
 

@@ -7,6 +7,7 @@ import { CertificateError } from './errors.ts';
 import { neededNow } from './hooks.ts';
 import { hostIdentity } from './host-identity.ts';
 import type { ITLSContextFactory, TLSSettings } from './tls-settings.ts';
+import { INSPECT, inspected, type Inspecting, told } from './one-line.ts';
 
 /**
  * Chooses among options by the name that a client asks for. Case does not matter. A name may be a wildcard,
@@ -59,6 +60,14 @@ export class ServerNames implements ITLSContextFactory {
   settingsFor(name: string): TLSSettings | undefined {
     const wanted = asciiLowerCase(name).replace(/\.$/, '');
     return this.#names.get(wanted) ?? this.#names.get(wanted.replace(/^[^.]*/, '*'));
+  }
+
+  toString(): string {
+    return told(this, [...this.#names.keys()].join(', '));
+  }
+
+  [INSPECT](...how: Inspecting): string {
+    return inspected(this, ...how);
   }
 }
 

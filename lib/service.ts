@@ -24,6 +24,7 @@ import { maybeDeferred, succeed } from './maybe.ts';
 import { reactor } from './reactor.ts';
 import { LoopingCall } from './task.ts';
 import { fireEach } from './waiters.ts';
+import { count, INSPECT, inspectedWithFields, type Inspecting, told } from './one-line.ts';
 
 const log = new Logger('plait.service');
 const begin = hookCaller(log);
@@ -121,6 +122,19 @@ export class Service implements AsyncDisposable {
   /** @internal what only a MultiService does */
   static adopt(service: Service, parent: MultiService | undefined): void {
     service.#parent = parent;
+  }
+
+  toString(): string {
+    return told(this, this.describe());
+  }
+
+  /** @internal whether it runs, and its name, for the line that it prints */
+  protected describe(): string {
+    return `${this.running ? 'running' : 'stopped'}${this.name === undefined ? '' : ` ${JSON.stringify(this.name)}`}`;
+  }
+
+  [INSPECT](...how: Inspecting): string {
+    return inspectedWithFields(this, ['name', 'grace', 'step'], ...how);
   }
 }
 
@@ -289,6 +303,10 @@ export class MultiService extends Service implements Iterable<Service> {
     }
     return all;
   }
+
+  override toString(): string {
+    return told(this, `${this.describe()}, ${count(this.#services.size, 'service')}`);
+  }
 }
 
 /** One failure for several, if there are any. */
@@ -435,6 +453,10 @@ export class TimerService<A extends unknown[] = unknown[]> extends Service {
     this.#loop = undefined;
     if (call !== undefined) Deferred.cancelGuarded(call);
     this.#ended(true);
+  }
+
+  override toString(): string {
+    return told(this, `${this.describe()} every ${this.step} s ${this.#fn.name}`.trimEnd());
   }
 }
 

@@ -33,6 +33,7 @@ import {
   type TrustSource,
 } from './trust.ts';
 import { checkPeer, type Demands, type PeerVerifier } from './verify-peer.ts';
+import { INSPECT, inspected, type Inspecting, told } from './one-line.ts';
 
 /** What {@link CertificateOptions} can be told. */
 export interface CertificateOptionsInit extends VersionOptions {
@@ -167,6 +168,17 @@ export class CertificateOptions implements ITLSContextFactory {
   #checker(who: Pick<Demands, 'peer' | 'required' | 'host'>): (peer: TLSPeer) => Error | undefined {
     const demands = { ...who, verifyDepth: this.verifyDepth, verifyPeer: this.verifyPeer };
     return (peer) => checkPeer(peer, demands);
+  }
+
+  toString(): string {
+    return told(
+      this,
+      `${this.context.cert === undefined ? 'without' : 'with'} a certificate, ${this.verify === true ? 'verifying' : 'not verifying'}`,
+    );
+  }
+
+  [INSPECT](...how: Inspecting): string {
+    return inspected(this, ...how);
   }
 }
 

@@ -23,6 +23,7 @@ import type {
 import { fail, succeed } from './maybe.ts';
 import { buildFrom } from './protocol.ts';
 import { reactor as theReactor } from './reactor.ts';
+import { INSPECT, inspected, type Inspecting, told } from './one-line.ts';
 
 /**
  * Makes standard input and output (or any two descriptors) the connection of a protocol: pipes, files, terminals or
@@ -121,6 +122,14 @@ export class StandardIO implements ITransport {
   stopProducing(): void {
     this.#transport.stopProducing();
   }
+
+  toString(): string {
+    return told(this, this.connected ? 'open' : 'lost');
+  }
+
+  [INSPECT](...how: Inspecting): string {
+    return inspected(this, ...how);
+  }
 }
 
 /** What "listening" on standard I/O comes to: there is one connection, and it has been made. */
@@ -143,6 +152,14 @@ class StandardIOPort implements IListeningPort {
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.stopListening().asPromise();
+  }
+
+  toString(): string {
+    return told(this, 'standard I/O');
+  }
+
+  [INSPECT](...how: Inspecting): string {
+    return inspected(this, ...how);
   }
 }
 
@@ -174,5 +191,14 @@ export class StandardIOEndpoint implements IStreamServerEndpoint {
       return fail(new Failure(error));
     }
     return succeed<IListeningPort>(new StandardIOPort());
+  }
+
+  /** As a description for `serverFromString`, as far as one says it all. */
+  toString(): string {
+    return 'stdio:';
+  }
+
+  [INSPECT](...how: Inspecting): string {
+    return inspected(this, ...how);
   }
 }

@@ -29,6 +29,7 @@ import { Logger } from './log.ts';
 import { maybeDeferred } from './maybe.ts';
 import { Factory, Protocol } from './protocol.ts';
 import { WriteGate } from './write-gate.ts';
+import { INSPECT, inspected, type Inspecting, told } from './one-line.ts';
 
 const log = new Logger('plait.streams');
 
@@ -215,6 +216,14 @@ export class TransportDuplex extends Duplex {
     this.#gate.release();
     if (error === null && !cut) this.transport.loseConnection();
     else this.transport.abortConnection();
+  }
+
+  override toString(): string {
+    return told(this, `${this.#lost ? 'lost' : 'open'} with ${this.transport.getPeer()}`);
+  }
+
+  [INSPECT](...how: Inspecting): string {
+    return inspected(this, ...how);
   }
 }
 

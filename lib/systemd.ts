@@ -4,6 +4,7 @@
  */
 import { checkArray } from './arguments.ts';
 import { InvalidAddressError } from './errors.ts';
+import { count, INSPECT, inspected, type Inspecting, told } from './one-line.ts';
 
 /** The first descriptor that is handed over. */
 const FIRST = 3;
@@ -64,5 +65,13 @@ export class ListenFDs {
     throw new InvalidAddressError(
       `no socket ${JSON.stringify(which)} was handed over by the supervisor: there are ${this.#descriptors.length}`,
     );
+  }
+
+  toString(): string {
+    return told(this, count(this.#descriptors.length, 'descriptor'));
+  }
+
+  [INSPECT](...how: Inspecting): string {
+    return inspected(this, ...how);
   }
 }

@@ -9,6 +9,7 @@ import { ranAs } from './hooks.ts';
 import type { IDelayedCall, IReactorTime, Seconds } from './interfaces.ts';
 import { maybeDeferred } from './maybe.ts';
 import { reactor } from './reactor.ts';
+import { INSPECT, inspected, type Inspecting, told } from './one-line.ts';
 
 const ran = ranAs('the function');
 
@@ -214,5 +215,16 @@ export class LoopingCall<A extends unknown[] = unknown[]> {
     const rest = interval - ((now - this.#startTime) % interval);
     // A rest that is lost in rounding would ask for the call that has just been made.
     return now + rest === now ? interval : rest;
+  }
+
+  toString(): string {
+    return told(
+      this,
+      `${this.running ? 'running' : 'stopped'}${this.#interval === undefined ? '' : ` every ${this.#interval} s`} ${this.f.name}`.trimEnd(),
+    );
+  }
+
+  [INSPECT](...how: Inspecting): string {
+    return inspected(this, ...how);
   }
 }

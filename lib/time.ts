@@ -25,6 +25,7 @@ import { TimeHeap } from './heap.ts';
 import type { IDelayedCall, Seconds } from './interfaces.ts';
 import { Logger } from './log.ts';
 import type { SlowCallbacks } from './slow-callbacks.ts';
+import { count, INSPECT, inspected, type Inspecting, told } from './one-line.ts';
 
 export type { Seconds } from './interfaces.ts';
 
@@ -196,6 +197,10 @@ export class DelayedCall extends AsyncResource implements IDelayedCall {
     frames.opened = before;
     call.emitDestroy();
   }
+
+  [INSPECT](...how: Inspecting): string {
+    return inspected(this, ...how);
+  }
 }
 
 /**
@@ -359,5 +364,13 @@ export class CallQueue {
         return first;
       }
     }
+  }
+
+  toString(): string {
+    return told(this, count(this.size, 'call'));
+  }
+
+  [INSPECT](...how: Inspecting): string {
+    return inspected(this, ...how);
   }
 }

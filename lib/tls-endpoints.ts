@@ -32,6 +32,8 @@ import { maybeDeferred } from './maybe.ts';
 import type { ITLSContextFactory } from './tls-settings.ts';
 import { checkWrapOptions, TLSMemoryBIOFactory, type TLSWrapOptions } from './tls-wrapper.ts';
 import { checkContextFactory } from './transport/tls.ts';
+import { INSPECT, inspected, type Inspecting } from './one-line.ts';
+import { described } from './endpoint-description.ts';
 
 /** Options of {@link SSL4ServerEndpoint}. */
 export interface SSLServerOptions extends TCPServerOptions, HandshakeOptions {}
@@ -65,6 +67,15 @@ export class SSL4ServerEndpoint implements IStreamServerEndpoint {
     return listening(() =>
       this.#reactor.listenSSL(this.#port, factory, this.#contextFactory, this.#options),
     );
+  }
+
+  /** As a description for `serverFromString`, as far as one says it all. */
+  toString(): string {
+    return described('ssl', this.#port, ['interface', this.#options.interface]);
+  }
+
+  [INSPECT](...how: Inspecting): string {
+    return inspected(this, ...how);
   }
 }
 
@@ -105,6 +116,15 @@ export class SSL4ClientEndpoint implements IStreamClientEndpoint {
     return connectOnce(factory, (once) =>
       this.#reactor.connectSSL(this.#host, this.#port, once, this.#contextFactory, this.#options),
     );
+  }
+
+  /** As a description for `clientFromString`, as far as one says it all. */
+  toString(): string {
+    return described('ssl', this.#host, this.#port);
+  }
+
+  [INSPECT](...how: Inspecting): string {
+    return inspected(this, ...how);
   }
 }
 

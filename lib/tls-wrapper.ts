@@ -36,6 +36,7 @@ import type { ITLSContextFactory } from './tls-settings.ts';
 import type { Home } from './transport/home.ts';
 import { Stream } from './transport/stream.ts';
 import { checkSecuring, type Securing } from './transport/tls.ts';
+import { INSPECT, inspected, type Inspecting, nameOf, told } from './one-line.ts';
 
 /**
  * A transport, seen as a wire. What is written counts as sent when the transport has it, as long as that has not asked
@@ -219,6 +220,17 @@ export class TLSMemoryBIOProtocol<P extends IProtocol = IProtocol>
   connectionLost(reason: Failure): void {
     this.#wire?.lost(reason);
   }
+
+  toString(): string {
+    return told(
+      this,
+      `${this.#side} for a ${nameOf(this.wrappedProtocol)}${this.#stream === undefined ? '' : ` ${this.#stream}`}`,
+    );
+  }
+
+  [INSPECT](...how: Inspecting): string {
+    return inspected(this, ...how);
+  }
 }
 
 /** What a stream needs of a reactor, from a clock alone: the connection below is known to the reactor already. */
@@ -304,6 +316,14 @@ export class TLSMemoryBIOFactory<P extends IProtocol = IProtocol> implements ICl
 
   clientConnectionLost(connector: IConnector, reason: Failure): HookResult {
     return this.#client.clientConnectionLost?.(connector, reason);
+  }
+
+  toString(): string {
+    return told(this, `${this.#side} for a ${nameOf(this.wrappedFactory)}`);
+  }
+
+  [INSPECT](...how: Inspecting): string {
+    return inspected(this, ...how);
   }
 }
 

@@ -6,6 +6,7 @@ import { existsSync, readdirSync } from 'node:fs';
 import { Certificate, crypto } from './certificates.ts';
 import { CertificateError, LimitExceeded } from './errors.ts';
 import { LONGEST_FILE, readRegularFile } from './regular-file.ts';
+import { count, INSPECT, inspected, type Inspecting, told } from './one-line.ts';
 
 /** The roots that are trusted. Made by {@link platformTrust} and {@link trustRootFromCertificates}. */
 export class TrustRoot {
@@ -21,6 +22,14 @@ export class TrustRoot {
       pems === undefined
         ? 'node'
         : crypto().createHash('sha256').update(pems.join('\n')).digest('hex');
+  }
+
+  toString(): string {
+    return told(this, this.pems === undefined ? "Node's" : count(this.pems.length, 'certificate'));
+  }
+
+  [INSPECT](...how: Inspecting): string {
+    return inspected(this, ...how);
   }
 }
 

@@ -9,6 +9,7 @@ import type { HookResult, IProtocol, IProtocolStandIn, ITransport } from './inte
 import { logPrefixOf } from './log-prefix.ts';
 import { isReplaceableProtocol } from './protocol.ts';
 import { wake } from './waiters.ts';
+import { INSPECT, inspected, type Inspecting, nameOf, told } from './one-line.ts';
 
 /**
  * The hooks that a protocol has or has not, which a transport asks for. Those in one group mean something only together.
@@ -150,5 +151,13 @@ export class StandIn implements IProtocol, IProtocolStandIn {
       this.#protocol = behind;
       forwardHooks(this, behind);
     });
+  }
+
+  toString(): string {
+    return told(this, `for a ${nameOf(this.wrappedProtocol)}`);
+  }
+
+  [INSPECT](...how: Inspecting): string {
+    return inspected(this, ...how);
   }
 }

@@ -35,6 +35,7 @@ export const FLOORS: readonly (readonly string[])[] = [
     'interfaces/',
     'lockfile',
     'log',
+    'one-line',
     'pending',
     'printable',
     'regular-file',

@@ -6,6 +6,7 @@ import { Deferred } from '../defer.ts';
 import type { Failure } from '../failure.ts';
 import type { IDelayedCall, IReactorTime, ITransport, Seconds } from '../interfaces.ts';
 import { Protocol } from '../protocol.ts';
+import { count, INSPECT, inspected, type Inspecting, told } from '../one-line.ts';
 
 /** How often {@link waitUntilAllDisconnected} looks, in seconds. */
 const INTERVAL: Seconds = 0.01;
@@ -74,6 +75,17 @@ export class AccumulatingProtocol extends Protocol {
     this.closed = true;
     this.closedReason = reason;
     for (const reader of this.#closedReaders.splice(0)) reader.callback(this);
+  }
+
+  override toString(): string {
+    return told(
+      this,
+      `${this.closed ? 'closed' : 'open'}, ${count(this.data.length, 'byte')} received`,
+    );
+  }
+
+  override [INSPECT](...how: Inspecting): string {
+    return inspected(this, ...how);
   }
 }
 

@@ -5,6 +5,7 @@ import { checkSeconds } from '../arguments.ts';
 import type { IDelayedCall, IReactorTime, Seconds } from '../interfaces.ts';
 import { CallQueue } from '../time.ts';
 import { Passing } from './passing.ts';
+import { count, INSPECT, inspected, type Inspecting, told } from '../one-line.ts';
 
 /**
  * Time that passes when it is told to. What is due has happened when `advance` returns: no waiting, no microtasks. For
@@ -89,5 +90,13 @@ export class Clock implements IReactorTime {
   /** Advances by each amount in turn, by `advanceAsync`. */
   async pumpAsync(amounts: Iterable<Seconds>, between?: () => unknown): Promise<void> {
     for (const amount of amounts) await this.advanceAsync(amount, between);
+  }
+
+  toString(): string {
+    return told(this, `at ${this.#now} s, ${count(this.#calls.size, 'delayed call')}`);
+  }
+
+  [INSPECT](...how: Inspecting): string {
+    return inspected(this, ...how);
   }
 }

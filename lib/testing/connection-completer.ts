@@ -13,6 +13,7 @@ import { type MemoryReactor, MemoryReactorClock } from './memory-reactor.ts';
 import { Factory, Protocol } from '../protocol.ts';
 import { MemoryWire, type PumpPolicy } from './memory-wire.ts';
 import { IOPump } from './pump.ts';
+import { INSPECT, inspected, type Inspecting, told } from '../one-line.ts';
 
 /**
  * An endpoint to connect to in memory, and what ends its attempts: where it leads, a protocol listens that does nothing.
@@ -124,6 +125,14 @@ export class ConnectionCompleter {
     act();
     this.#reactor.events.off('connected', note);
     return opened;
+  }
+
+  toString(): string {
+    return told(this, `${this.pending} pending`);
+  }
+
+  [INSPECT](...how: Inspecting): string {
+    return inspected(this, ...how);
   }
 }
 

@@ -1,5 +1,6 @@
 /** A log observer that keeps what it sees. Twisted: `EventLoggingObserver` of `twisted.internet.testing`. */
 import { globalLogPublisher, type LogEvent, type LogPublisher } from '../log.ts';
+import { count, INSPECT, inspected, type Inspecting, told } from '../one-line.ts';
 
 /**
  * Keeps the events that are logged while it observes, of all levels.
@@ -50,5 +51,13 @@ export class EventLoggingObserver implements Iterable<LogEvent>, Disposable {
   /** `using observer = new EventLoggingObserver()` stops it at the end of the block. */
   [Symbol.dispose](): void {
     this.stop();
+  }
+
+  toString(): string {
+    return told(this, count(this.events.length, 'event'));
+  }
+
+  [INSPECT](...how: Inspecting): string {
+    return inspected(this, ...how);
   }
 }

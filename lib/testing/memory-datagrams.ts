@@ -9,6 +9,7 @@ import type { DatagramEvents, DatagramSocket, IO } from '../io/io.ts';
 import { Port } from '../transport/udp.ts';
 import { memoryHome } from './pump.ts';
 import { Turns } from './turns.ts';
+import { INSPECT, inspected, type Inspecting, told } from '../one-line.ts';
 
 const HOST = new IPv4Address('UDP', '10.0.0.1', 12_345);
 
@@ -62,6 +63,14 @@ export class MemoryDatagramSocket implements DatagramSocket {
   setMulticastLoopback(): void {}
 
   setMulticastInterface(): void {}
+
+  toString(): string {
+    return told(this, `${this.sent.length} sent`);
+  }
+
+  [INSPECT](...how: Inspecting): string {
+    return inspected(this, ...how);
+  }
 }
 
 /** Options of {@link FakeDatagramTransport}. */

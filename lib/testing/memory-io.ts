@@ -29,6 +29,7 @@ import { MemoryWire } from './memory-wire.ts';
 import { memoryHome } from './pump.ts';
 import { systemError } from './sim/system-error.ts';
 import { Turns } from './turns.ts';
+import { INSPECT, inspected, type Inspecting, told } from '../one-line.ts';
 
 /** What a name has for an address that nobody has given one: one of those set aside for documentation (RFC 5737). */
 const ANY_HOST = '192.0.2.1';
@@ -119,6 +120,14 @@ export class MemoryProcess implements SpawnedProcess {
 
   /** @internal */
   unref(): void {}
+
+  toString(): string {
+    return told(this, `${this.pid} ${this.#exited ? 'exited' : 'running'}`);
+  }
+
+  [INSPECT](...how: Inspecting): string {
+    return inspected(this, ...how);
+  }
 }
 
 /** The body. */

@@ -1,5 +1,6 @@
 /** A pull producer that writes a count. Twisted: `NonStreamingProducer` of `twisted.internet.testing`. */
 import type { IConsumer, IPullProducer } from '../interfaces.ts';
+import { INSPECT, inspected, type Inspecting, told } from '../one-line.ts';
 
 /**
  * Writes `0`, `1`, `2` … to its consumer, one each time that it is asked, and unregisters itself after ten.
@@ -33,5 +34,13 @@ export class NonStreamingProducer implements IPullProducer {
 
   stopProducing(): void {
     this.stopped = true;
+  }
+
+  toString(): string {
+    return told(this, `${this.counter} produced${this.stopped ? ', stopped' : ''}`);
+  }
+
+  [INSPECT](...how: Inspecting): string {
+    return inspected(this, ...how);
   }
 }

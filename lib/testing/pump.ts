@@ -20,6 +20,7 @@ import { Stream } from '../transport/stream.ts';
 import type { ProtocolClass } from '../protocol.ts';
 import { MemoryWire, identityPumpPolicy, type PumpPolicy } from './memory-wire.ts';
 import { Turns } from './turns.ts';
+import { briefly, INSPECT, inspected, type Inspecting, told } from '../one-line.ts';
 
 const CLIENT = new IPv4Address('TCP', '10.0.0.1', 49_152);
 const SERVER = new IPv4Address('TCP', '192.168.1.1', 80);
@@ -155,6 +156,14 @@ export class IOPump<T extends ITLSTransport | undefined = ITLSTransport> {
       throw new Error('cannot let time pass step by step: there is no clock with advanceAsync');
     await this.#clock.advanceAsync(amount, () => this.settle());
     await this.settle();
+  }
+
+  toString(): string {
+    return told(this, `between ${briefly(this.clientIO)} and ${briefly(this.serverIO)}`);
+  }
+
+  [INSPECT](...how: Inspecting): string {
+    return inspected(this, ...how);
   }
 }
 

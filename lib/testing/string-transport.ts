@@ -18,6 +18,7 @@ import type {
 } from '../interfaces.ts';
 import type { ITLSContextFactory } from '../tls-settings.ts';
 import { checkSwitch, makeInTurn } from '../wrapping.ts';
+import { count, INSPECT, inspected, type Inspecting, told } from '../one-line.ts';
 
 /** Options of {@link StringTransport}. */
 export interface StringTransportOptions {
@@ -233,6 +234,17 @@ export class StringTransport implements ITLSTransport {
 
   setTcpKeepAlive(enabled: boolean): void {
     this.#keepAlive = enabled;
+  }
+
+  toString(): string {
+    return told(
+      this,
+      `${!this.connected ? 'lost' : this.disconnecting ? 'closing' : 'open'}, ${count(this.#writtenBytes, 'byte')} written`,
+    );
+  }
+
+  [INSPECT](...how: Inspecting): string {
+    return inspected(this, ...how);
   }
 }
 

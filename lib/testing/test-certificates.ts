@@ -10,6 +10,7 @@ import { KeyPair, PrivateCertificate } from '../private-certificates.ts';
 import { CertificateOptions, type ClientTLSOptions, optionsForClientTLS } from '../ssl.ts';
 import type { ITLSContextFactory } from '../tls-settings.ts';
 import { type TrustRoot, trustRootFromCertificates } from '../trust.ts';
+import { INSPECT, inspected, type Inspecting, told } from '../one-line.ts';
 
 const HERE = ['localhost', '127.0.0.1', '::1'];
 
@@ -139,6 +140,14 @@ export class TestAuthority implements TestIdentity {
     const own = this.certificate;
     const isRoot = own.getSubject().equals(own.getIssuer());
     return new PrivateCertificate(signed, key, isRoot ? [] : [own, ...own.chain]);
+  }
+
+  toString(): string {
+    return told(this, `${this.#keys} ${this.certificate.getSubject()}`);
+  }
+
+  [INSPECT](...how: Inspecting): string {
+    return inspected(this, ...how);
   }
 }
 

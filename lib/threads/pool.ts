@@ -6,8 +6,6 @@
  * Rules for editors: each call is settled exactly once, whatever becomes of its thread; and while a call is not settled
  * the process is kept alive, and otherwise not.
  */
-import { existsSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { inspect } from 'node:util';
 import type { ResourceLimits, Transferable, Worker } from 'node:worker_threads';
 import type { Piscina } from 'piscina';
@@ -42,7 +40,9 @@ import {
   readMessage,
   type ReplyTo,
 } from './messages.ts';
+import { loadPiscina } from './load.ts';
 import { nameOf, type Step, type ThreadWork, toStep } from './task.ts';
+import { count, INSPECT, inspected, type Inspecting, told } from '../one-line.ts';
 
 const log = new Logger('plait.threads');
 const logging = loggedBy(log);
@@ -425,6 +425,17 @@ export class ThreadPool {
     this.#leaving.add(left);
     void left.then(() => this.#leaving.delete(left));
   }
+
+  toString(): string {
+    return told(
+      this,
+      `${this.name} ${this.started ? 'started' : 'stopped'}, ${count(this.threads, 'thread')}, ${this.working} working, ${this.waiting} waiting`,
+    );
+  }
+
+  [INSPECT](...how: Inspecting): string {
+    return inspected(this, ...how);
+  }
 }
 
 function namesOf(steps: readonly { readonly step: Step }[]): string {
@@ -464,30 +475,6 @@ const WORKER = new URL(
   import.meta.url.endsWith('.ts') ? './worker.ts' : './worker.js',
   import.meta.url,
 ).href;
-
-/**
- * Loads the library when there is work for it. By `require`, since a failed `import` is remembered: where there were no
- * descriptors for a moment, there would be no threads for ever. That its package could not be read is remembered by
- * `require` as well, so it is then looked for by its files.
- */
-// eslint-disable-next-line @typescript-eslint/require-await -- what it throws is to be a rejection
-async function loadPiscina(): Promise<typeof Piscina> {
-  const require = process.getBuiltinModule('node:module').createRequire(import.meta.url);
-  const load = (what: string) => (require(what) as { Piscina: typeof Piscina }).Piscina;
-  try {
-    return load('piscina');
-  } catch (error) {
-    const folder = require.resolve
-      .paths('piscina')
-      ?.map((parent) => join(parent, 'piscina'))
-      .find((each) => existsSync(join(each, 'package.json')));
-    if (folder === undefined) throw error;
-    const { main } = JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8')) as {
-      main: string;
-    };
-    return load(join(folder, main));
-  }
-}
 
 /** The threads of a pool, until its size is changed or it stops. */
 class Crew {

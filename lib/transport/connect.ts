@@ -29,6 +29,7 @@ import { buildFrom } from '../protocol.ts';
 import type { Closable, Home } from './home.ts';
 import { Stream } from './stream.ts';
 import type { Securing } from './tls.ts';
+import { INSPECT, inspected, type Inspecting } from '../one-line.ts';
 
 const log = new Logger('plait.transport');
 
@@ -243,5 +244,9 @@ export class Connector implements IConnector, Closable {
     } catch (error) {
       this.#logFailure(hook, new Failure(error));
     }
+  }
+
+  [INSPECT](...how: Inspecting): string {
+    return inspected(this, ...how);
   }
 }

@@ -35,6 +35,7 @@ import { endUnlessTaken, noteNotStarted } from './bind-failure.ts';
 import type { Closable, Home } from './home.ts';
 import { Stream } from './stream.ts';
 import type { Securing } from './tls.ts';
+import { INSPECT, inspected, type Inspecting } from '../one-line.ts';
 
 const log = new Logger('plait.transport');
 
@@ -410,5 +411,9 @@ export class Port implements IListeningPort, Closable, AsyncDisposable {
 
   toString(): string {
     return `<Port ${this.#state} ${this.#address ?? this.#where()}>`;
+  }
+
+  [INSPECT](...how: Inspecting): string {
+    return inspected(this, ...how);
   }
 }

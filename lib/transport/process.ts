@@ -39,6 +39,7 @@ import { Logger } from '../log.ts';
 import { logHookFailure } from '../log-prefix.ts';
 import type { Closable, Home } from './home.ts';
 import { Stream } from './stream.ts';
+import { INSPECT, inspected, type Inspecting } from '../one-line.ts';
 
 const log = new Logger('plait.process');
 
@@ -289,6 +290,10 @@ export class Process implements IProcessTransport, Closable {
 
   *#readPipes(): Generator<Stream> {
     for (const [fd, pipe] of this.#pipes) if (this.#target.childFDs.get(fd) === 'r') yield pipe;
+  }
+
+  [INSPECT](...how: Inspecting): string {
+    return inspected(this, ...how);
   }
 }
 

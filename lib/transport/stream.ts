@@ -11,8 +11,8 @@
  * 3. Nothing is delivered from inside a call of the user's: closing is always reported in a later turn.
  */
 import type { X509Certificate } from 'node:crypto';
-import { inspect } from 'node:util';
 import type { Address } from '../address.ts';
+import { wrongType } from '../arguments.ts';
 import { isDetached } from '../bytes.ts';
 import { ConnectionLost, SSLError } from '../errors.ts';
 import { Failure } from '../failure.ts';
@@ -45,6 +45,7 @@ import { type Fed, Feed } from './feed.ts';
 import type { Closable, Home } from './home.ts';
 import { whyLost } from './reasons.ts';
 import { secure, type Securing } from './tls.ts';
+import { INSPECT, inspected, type Inspecting } from '../one-line.ts';
 
 const log = new Logger('plait.transport');
 
@@ -210,11 +211,8 @@ export class Stream implements ITLSTransport, WireEvents, Closable, Fed, HookOwn
 
   write(data: Uint8Array | string): void {
     const bytes = typeof data === 'string' ? Buffer.from(data) : data;
-    if (!(bytes instanceof Uint8Array)) {
-      throw new TypeError(
-        `write needs a Uint8Array or a string, not ${inspect(data, { depth: 0 })}`,
-      );
-    }
+    if (!(bytes instanceof Uint8Array))
+      throw wrongType('write: data', 'a Uint8Array or a string', data);
     if (bytes.length === 0) {
       if (isDetached(bytes)) throw new TypeError('cannot write a buffer that was transferred');
       return;
@@ -227,11 +225,8 @@ export class Stream implements ITLSTransport, WireEvents, Closable, Fed, HookOwn
   writeSequence(pieces: Iterable<Uint8Array | string>): void {
     const all = [...pieces];
     for (const piece of all) {
-      if (typeof piece !== 'string' && !((piece as unknown) instanceof Uint8Array)) {
-        throw new TypeError(
-          `writeSequence needs Uint8Arrays or strings, not ${inspect(piece, { depth: 0 })}`,
-        );
-      }
+      if (typeof piece !== 'string' && !((piece as unknown) instanceof Uint8Array))
+        throw wrongType('writeSequence: each of pieces', 'a Uint8Array or a string', piece);
     }
     for (const piece of all) this.write(piece);
   }
@@ -596,5 +591,9 @@ export class Stream implements ITLSTransport, WireEvents, Closable, Fed, HookOwn
   setTcpKeepAlive(enabled: boolean): void {
     this.#keepAlive = enabled;
     if (this.#connected) this.#wire.setKeepAlive(enabled);
+  }
+
+  [INSPECT](...how: Inspecting): string {
+    return inspected(this, ...how);
   }
 }

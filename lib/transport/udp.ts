@@ -50,6 +50,7 @@ import { succeed } from '../maybe.ts';
 import { fireEach } from '../waiters.ts';
 import { endUnlessTaken, noteNotStarted } from './bind-failure.ts';
 import type { Closable, Home } from './home.ts';
+import { INSPECT, inspected, type Inspecting } from '../one-line.ts';
 
 const log = new Logger('plait.transport');
 
@@ -527,6 +528,10 @@ export class Port implements IUDPTransport, Closable, DatagramEvents {
     const target = this.#target;
     const where = 'fd' in target ? `descriptor ${target.fd}` : `port ${target.port}`;
     return `<UDP port ${this.#state} ${this.#address ?? where}>`;
+  }
+
+  [INSPECT](...how: Inspecting): string {
+    return inspected(this, ...how);
   }
 }
 

@@ -41,6 +41,9 @@ import {
 import { Headers } from './headers.ts';
 import type { Request, Response, ResponseHead } from './message.ts';
 
+/** The key of the method by which `console.log` shows an object. */
+const INSPECT: unique symbol = Symbol.for('nodejs.util.inspect.custom');
+
 /** How much a server may send. */
 export interface ExchangeLimits extends ResponseLimits {
   /** Bytes of the body, all of which are kept in memory. Default: 67,108,864, which is 64 MiB. */
@@ -294,6 +297,14 @@ export class Exchange extends Protocol implements IPullProducer {
       case 'preparing':
         return new ResponseNeverReceived(`no response: ${cause.message}`, details);
     }
+  }
+
+  override toString(): string {
+    return `<${this.constructor.name} ${this.#request.method} ${this.#over ? 'over' : this.phase}>`;
+  }
+
+  [INSPECT](): string {
+    return this.toString();
   }
 }
 

@@ -24,6 +24,9 @@ import { Headers, isFieldValue, isToken, shownName } from './headers.ts';
 import { chunkLine, fieldLine, hexDigit, isBlank, ownText, statusLine, trimmed } from './lines.ts';
 import type { Request, ResponseHead } from './message.ts';
 
+/** The key of the method by which `console.log` shows an object. */
+const INSPECT: unique symbol = Symbol.for('nodejs.util.inspect.custom');
+
 /** How much a server may send besides the body. */
 export interface ResponseLimits {
   /** Bytes of the status line and of each header line, without its CR LF. Default: 16,384. */
@@ -186,6 +189,14 @@ export class ResponseReader {
         ? 'bytes of the body, and not its last chunk,'
         : `of ${length} bytes of the body`;
     return `the connection was closed when ${this.#bodyBytes} ${of} had arrived`;
+  }
+
+  toString(): string {
+    return `<${this.constructor.name} ${this.#done ? 'done' : this.#head === undefined ? 'in the head' : 'in the body'}, ${this.#bytesFed} bytes fed>`;
+  }
+
+  [INSPECT](): string {
+    return this.toString();
   }
 }
 

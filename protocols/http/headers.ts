@@ -5,6 +5,9 @@
  */
 import { asciiLowerCase } from 'plait';
 
+/** The key of the method by which `console.log` shows an object. */
+const INSPECT: unique symbol = Symbol.for('nodejs.util.inspect.custom');
+
 /** What a {@link Headers} can be made from: an object of names and values, a list of pairs, or another one. */
 export type HeadersInit =
   | Headers
@@ -101,6 +104,14 @@ export class Headers implements Iterable<[name: string, value: string]> {
   /** Another one with the same lines. */
   copy(): Headers {
     return new Headers(this);
+  }
+
+  toString(): string {
+    return `<${this.constructor.name} ${[...new Set(this.#lines.map(([name]) => name))].join(', ').slice(0, 150)}>`;
+  }
+
+  [INSPECT](): string {
+    return this.toString();
   }
 }
 

@@ -35,6 +35,9 @@ import {
   watchHook,
 } from 'plait';
 
+/** The key of the method by which `console.log` shows an object. */
+const INSPECT: unique symbol = Symbol.for('nodejs.util.inspect.custom');
+
 const log = new Logger('plait.protocols.policies');
 
 /**
@@ -213,6 +216,14 @@ export class ProtocolWrapper<P extends IProtocol = IProtocol> implements IProtoc
   setTcpKeepAlive(enabled: boolean): void {
     (this.#connection as ITCPTransport).setTcpKeepAlive(enabled);
   }
+
+  toString(): string {
+    return `<${this.constructor.name} for a ${this.wrappedProtocol.constructor.name}>`;
+  }
+
+  [INSPECT](): string {
+    return this.toString();
+  }
 }
 
 /**
@@ -299,6 +310,14 @@ export class WrappingFactory<P extends IProtocol = IProtocol> extends ClientFact
   /** Closes every connection that there is, as `loseConnection` does. */
   disconnectAllConnections(): void {
     for (const wrapper of [...this.protocols]) wrapper.loseConnection();
+  }
+
+  override toString(): string {
+    return `<${this.constructor.name} for a ${this.wrappedFactory.constructor.name}, ${this.protocols.size} connected>`;
+  }
+
+  [INSPECT](): string {
+    return this.toString();
   }
 }
 

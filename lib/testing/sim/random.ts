@@ -3,6 +3,7 @@
  * more in one place does not change what is drawn in another. Only whole-number arithmetic is used: the same seed
  * gives the same numbers on every machine.
  */
+import { INSPECT, inspected, type Inspecting, told } from '../../one-line.ts';
 
 /** A hash of `text` that spreads over 32 bits, begun from `state`. */
 function hash(text: string, state: number): number {
@@ -85,5 +86,13 @@ export class Random {
   scale(least: number, doublings: number): number {
     // No logarithms or powers of fractions: these may differ from one machine to another in their last bit.
     return least * (1 << this.int(doublings)) * (1 + this.next());
+  }
+
+  toString(): string {
+    return told(this, this.#seed);
+  }
+
+  [INSPECT](...how: Inspecting): string {
+    return inspected(this, ...how);
   }
 }

@@ -18,6 +18,7 @@ import { Network } from './network.ts';
 import { Outside } from './outside.ts';
 import type { Random } from './random.ts';
 import { Trace } from './trace.ts';
+import { count, INSPECT, inspected, type Inspecting, told } from '../../one-line.ts';
 
 /** Options of {@link Simulation}. */
 export interface SimulationOptions {
@@ -113,6 +114,14 @@ export class SimHost {
   /** Sends its process a signal; false if nobody there handles it, where a real process would die of it. */
   signal(name: string): boolean {
     return this.#machine.signal(name);
+  }
+
+  toString(): string {
+    return told(this, `${this.name} ${this.addresses[0]}`);
+  }
+
+  [INSPECT](...how: Inspecting): string {
+    return inspected(this, ...how);
   }
 }
 
@@ -355,5 +364,13 @@ export class Simulation {
       ...open.map((thing) => `${name}: ${thing}`),
       ...reactor.getDelayedCalls().map((call) => `${name}: ${call as unknown}`),
     ]);
+  }
+
+  toString(): string {
+    return told(this, `${count(this.#hosts.size, 'host')}, ${count(this.events, 'event')}`);
+  }
+
+  [INSPECT](...how: Inspecting): string {
+    return inspected(this, ...how);
   }
 }

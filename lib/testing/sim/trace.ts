@@ -3,6 +3,7 @@
  * equal timelines, to the byte.
  */
 import type { Seconds } from '../../interfaces.ts';
+import { INSPECT, inspected, type Inspecting } from '../../one-line.ts';
 
 /** One thing that happened. */
 export interface TraceEvent {
@@ -66,6 +67,10 @@ export class Trace {
     const lines = this.events.map(asLine);
     if (this.omitted > 0) lines.unshift(`… ${this.omitted} earlier events are left out`);
     return lines.join('\n');
+  }
+
+  [INSPECT](...how: Inspecting): string {
+    return inspected(this, ...how);
   }
 }
 
