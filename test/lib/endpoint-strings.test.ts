@@ -334,6 +334,21 @@ t.test('other kinds can be registered', async (t) => {
     t.throws(() => clientFromString(reactor, 'tea:7:blue'), /there is no kind "tea"/);
   });
 
+  t.test(
+    'what is wrong with an argument that was not asked for is told at the beginning',
+    async (t) => {
+      const parseStreamServer = (_reactor: ServerEndpointReactor, args: EndpointArguments) => {
+        throw args.bad('pot', 'there is no pot', 'blue');
+      };
+      t.teardown(registerServerEndpointParser({ prefix: 'tea', parseStreamServer }));
+      t.throws(() => serverFromString(reactor, 'tea:7:blue'), {
+        name: 'EndpointSyntaxError',
+        position: 0,
+        message: /there is no pot: "blue"/,
+      });
+    },
+  );
+
   t.test('one for each prefix', async (t) => {
     t.teardown(registerServerEndpointParser(serving));
     const own = { ...serving, prefix: 'unix' };

@@ -4,19 +4,25 @@
  */
 import { Writable } from 'node:stream';
 import {
+  CancelledError,
   ClientService,
+  ConnectionDone,
   Cooperator,
+  DatagramProtocol,
   Deferred,
   DuplexProtocol,
   Factory,
+  Failure,
   FileLogObserver,
   FileSender,
   type IConsumer,
   type IHostnameResolver,
   type IPullProducer,
+  type IProtocol,
   type IProtocolFactory,
   type LogEvent,
   MultiService,
+  ProcessProtocol,
   Protocol,
   Reactor,
   Service,
@@ -25,14 +31,17 @@ import {
   TimerService,
   wait,
 } from 'plait';
+import { ProtocolWrapper, ThrottlingFactory } from 'plait/protocols/policies';
 import {
   Clock,
   failureResultOf,
   flushLoggedErrors,
+  Simulation,
   StringTransport,
   StringTransportWithDisconnection,
   successResultOf,
 } from 'plait/testing';
+import { hostIdentity } from '../../lib/host-identity.ts';
 import t from '../fixture.ts';
 
 const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
@@ -256,4 +265,108 @@ t.test('FND-81: a log that is never done keeps nothing of what it has written', 
   const grown = process.memoryUsage().heapUsed - before;
   t.ok(grown < 5 * limit, `${grown} bytes are kept of ${(taken - dropped) * size}`);
   await observer.close();
+});
+
+t.test('what a canceller returns that is nothing to wait for is passed over', (t) => {
+  for (const outcome of [{}, [], 7, null, new Date(), () => {}]) {
+    const deferred = new Deferred<void>(() => outcome);
+    deferred.cancel();
+    failureResultOf(deferred, CancelledError);
+  }
+  t.same(flushLoggedErrors(), []);
+  t.end();
+});
+
+t.test('a transport that is told of another protocol gives it what was not read', (t) => {
+  const transport = new StringTransport();
+  const seen: string[] = [];
+  class Noting extends Protocol {
+    override dataReceived(data: Buffer) {
+      seen.push(data.toString());
+    }
+  }
+  new Protocol().makeConnection(transport);
+  transport.switchProtocol(new Noting());
+  t.same(seen, []);
+  transport.switchProtocol(new Noting(), { unread: Buffer.from('rest') });
+  t.same(seen, ['rest']);
+  t.same(
+    transport.switched.map(({ unread }) => String(unread)),
+    ['', 'rest'],
+  );
+  t.end();
+});
+
+t.test('a UDP port that is not bound holds nothing back', (t) => {
+  const sim = new Simulation();
+  const port = sim.host('server').reactor.listenUDP(9, new DatagramProtocol());
+  t.equal(port.bufferedBytes, 0);
+  const stopped = port.stopListening();
+  sim.advance(1);
+  successResultOf(stopped);
+  t.equal(port.bufferedBytes, 0);
+  t.end();
+});
+
+t.test('a factory that wraps by its own kind of wrapper throttles none of them', (t) => {
+  const clock = new Clock();
+  class Plain extends ThrottlingFactory {
+    override wrap(protocol: IProtocol): ProtocolWrapper {
+      return new ProtocolWrapper(this, protocol);
+    }
+  }
+  const factory = new Plain(Factory.forProtocol(Protocol), { clock, readLimit: 1 });
+  const transport = new StringTransport();
+  const wrapper = factory.buildProtocol(transport.getPeer());
+  wrapper?.makeConnection(transport);
+  wrapper?.dataReceived(Buffer.from('more than a second’s worth'));
+  clock.advance(1);
+  t.equal(transport.producerState, 'producing');
+  wrapper?.connectionLost(new Failure(new ConnectionDone()));
+  t.same(clock.getDelayedCalls(), []);
+  t.end();
+});
+
+t.test('a pull producer is not paused by what throttles, but asked less often', (t) => {
+  const clock = new Clock();
+  const factory = new ThrottlingFactory(Factory.forProtocol(Protocol), { clock, writeLimit: 4 });
+  const transport = new StringTransport();
+  const wrapper = factory.buildProtocol(transport.getPeer());
+  wrapper?.makeConnection(transport);
+  let asked = 0;
+  const pull = {
+    resumeProducing() {
+      asked++;
+      wrapper?.write('12345678');
+    },
+    stopProducing() {},
+  };
+  wrapper?.registerProducer(pull, false);
+  transport.producer?.resumeProducing();
+  const before = asked;
+  transport.producer?.resumeProducing();
+  clock.advance(1);
+  transport.producer?.resumeProducing();
+  t.equal(asked, before, 'while there is too much');
+  clock.pump([1, 1, 1]);
+  t.ok(asked > before);
+  wrapper?.unregisterProducer();
+  wrapper?.connectionLost(new Failure(new ConnectionDone()));
+  for (const call of clock.getDelayedCalls()) call.cancel();
+  t.end();
+});
+
+t.test('a program is given text, and null is none', (t) => {
+  const reactor = new Reactor();
+  const spawn = (args: unknown) => () =>
+    reactor.spawnProcess(new ProcessProtocol(), '/bin/true', { args: args as string[] });
+  t.throws(spawn(['true', null]), { name: 'TypeError', message: /must be a string, not null/ });
+  t.throws(spawn(['true', 7]), { name: 'TypeError', message: /must be a string, not (7|number)/ });
+  t.end();
+});
+
+t.test('what is no Punycode is no host', (t) => {
+  for (const host of ['xn--99999999', 'xn--zzzzzz9', 'xn--'])
+    t.throws(() => hostIdentity(host), { message: /not a host name/ }, host);
+  t.end();
 });
