@@ -383,7 +383,8 @@ t.test(
   async (t) => {
     const begin = `
       import { Factory, fail, reactor, registerServerEndpointParser, serviceFromString, succeed } from 'plait';
-      setInterval(() => {}, 1000);
+      // It ends in any case, and soon.
+      setImmediate(() => setImmediate(() => process.exit(7)));
       reactor.run({ installSignalHandlers: false });
       const outcomes = [];
       const endpoint = { listen: () => outcomes.shift() };
