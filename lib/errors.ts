@@ -78,7 +78,7 @@ export class PlaitError extends Error {
     }
   }
 
-  /** The class's name, for subclasses too. */
+  /** The class's name, for subclasses too. A minifier does not change those of plait's classes. */
   override get name(): string {
     return this.constructor.name;
   }
@@ -568,3 +568,25 @@ export function getConnectError(cause: Error, destination: string): Error {
   const Class = syscall === 'bind' ? ConnectBindError : (CONNECT_ERRORS.get(code) ?? ConnectError);
   return new Class(`cannot connect to ${destination}: ${explain(cause)}`, { cause });
 }
+
+// ── Names ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+/** The names that errors have, whatever a minifier calls their classes. */
+// prettier-ignore
+const NAMED = {
+  PlaitError, BindError, CannotListenError, AlreadyListened, NotListeningError, EndpointSyntaxError,
+  EndpointPrefixTaken, InvalidAddressError, MessageLengthError, MulticastJoinError, ConnectError, ConnectBindError,
+  UnknownHostError, NoRouteError, ConnectionRefusedError, TCPTimedOutError, BadFileError, ServiceNameUnknownError,
+  DNSLookupError, SSLError, UserError, TimeoutError, SpawnError, ConnectInProgressError, ConnectingCancelledError,
+  NotConnectingError, NotConnectedError, NoProtocol, ConnectionClosed, ConnectionDone, ConnectionLost,
+  ConnectionAborted, FileDescriptorOverrun, ConnectionFdescWentAway, ProcessTerminated, ProcessInterrupted,
+  ProcessDone, UnexpectedErrorOutput, VerifyError, PeerVerifyError, CertificateError, VerificationError,
+  ReactorNotRunning, ReactorAlreadyRunning, ReactorNotRestartable, ReactorAlreadyInstalledError,
+  UnsupportedAddressFamily, UnsupportedSocketType, NotSupportedError, ProcessExitedAlready, ThreadDied,
+  ThreadPoolStopped, NotCloneableError, WrongThreadError, PotentialZombieWarning, SystemExit, LimitExceeded,
+  IncompleteReadError, ConsumerStopped, AlreadyCalled, AlreadyCancelled, AlreadyCalledError, CancelledError,
+  FirstError, FailureGroup, NotACoroutineError, QueueOverflow, QueueUnderflow, AlreadyTryingToLockError,
+  QueueShutDown, BrokenBarrierError, SchedulerError, SchedulerStopped, TaskFinished, TaskDone, TaskStopped,
+  TaskFailed, NotPaused,
+};
+for (const [value, named] of Object.entries(NAMED)) Object.defineProperty(named, 'name', { value });
