@@ -6,7 +6,7 @@
  * `node:crypto` is loaded at first use, since most programs need no TLS.
  */
 import type * as Crypto from 'node:crypto';
-import type { AsymmetricKeyDetails, KeyObject, KeyType, X509Certificate } from 'node:crypto';
+import type { AsymmetricKeyDetails, KeyObject, X509Certificate } from 'node:crypto';
 import { certificateNames, type CertificateNames } from './certificate-names.ts';
 import { TAG, bodyOf, certificateParts, readDER, type DERValue } from './der.ts';
 import { identifier, sequence, setOf, value as derValue } from './der-writer.ts';
@@ -373,7 +373,7 @@ export class PublicKey {
     // A public key has both; the types allow for a secret one.
     const { modulusLength: bits, namedCurve: curve } = this.original
       .asymmetricKeyDetails as AsymmetricKeyDetails;
-    const kind = this.original.asymmetricKeyType as KeyType;
+    const kind = this.original.asymmetricKeyType as string;
     return bits === undefined
       ? curve === undefined
         ? kind

@@ -396,7 +396,11 @@ async function leavesNothing(t: Test, times: number, cycle: () => Promise<void>)
   const after = await held();
   t.equal(after.descriptors, before.descriptors, 'descriptors');
   t.equal(after.handles, before.handles, 'handles');
-  t.ok(after.heap < before.heap + 2 ** 20, `heap: ${before.heap} before, ${after.heap} after`);
+  let { heap } = after;
+  // What the runtime has compiled meanwhile, or has not collected yet, goes by itself.
+  for (let more = 0; more < 3 && heap >= before.heap + 2 ** 20; more++)
+    heap = Math.min(heap, (await held()).heap);
+  t.ok(heap < before.heap + 2 ** 20, `heap: ${before.heap} before, ${heap} after`);
 }
 
 for (const kind of ['TCP', 'UNIX'] as const) {

@@ -38,8 +38,8 @@ export const FAULTS: readonly Fault[] = [
     name: 'FND-70: the orders of what is kept are not kept with it',
     file: 'lib/heap.ts',
     change: [
-      'this.#put(kept++, this.#times[at] ?? 0, this.#orders[at] ?? 0, thing)',
-      'this.#put(kept++, this.#times[at] ?? 0, at, thing)',
+      'this.#put(kept++, this.#times[at] as number, this.#orders[at] as number, thing)',
+      'this.#put(kept++, this.#times[at] as number, at, thing)',
     ],
     test: 'test/lib/heaps.test.ts',
     only: '/FND-70/',
