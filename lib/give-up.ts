@@ -5,7 +5,7 @@
 import { checkFunction, checkMethods, checkSeconds, checkSignal, optional } from './arguments.ts';
 import { Sweep } from './chain.ts';
 import type { Deferred } from './defer.ts';
-import { CancelledError, FirstError, TimeoutError } from './errors.ts';
+import { CancelledError, ConnectingCancelledError, FirstError, TimeoutError } from './errors.ts';
 import { Failure } from './failure.ts';
 import type { IReactorTime, Seconds } from './interfaces.ts';
 import { Logger } from './log.ts';
@@ -171,7 +171,10 @@ export function cancelOnAbort(
 function noteReason(error: CancelledError | undefined, signal: AbortSignal): void {
   if (error === undefined) return;
   const note = (key: string, value: unknown, enumerable: boolean): void => {
-    if ((error as unknown as Record<string, unknown>)[key] !== undefined) return;
+    const before = (error as unknown as Record<string, unknown>)[key];
+    // A step's own cancellation comes of the same signal, and says less.
+    const isStep = before instanceof CancelledError || before instanceof ConnectingCancelledError;
+    if (before !== undefined && !isStep) return;
     Reflect.defineProperty(error, key, { value, enumerable, writable: true, configurable: true });
   };
   note('cause', signal.reason, false);

@@ -244,7 +244,7 @@ const converse = inlineCallbacks(function* (
 ): Coroutine<string> {
   const { command } = conversation;
   if (signal?.aborted === true)
-    throw new ClamdCancelled('connecting', { command, cause: signal.reason });
+    throw new ClamdCancelled('connecting', { command, cause: signal.reason, code: 'ABORT_ERR' });
   yield* cancelledWhile('connecting', command, connectProtocol(endpoint, conversation));
   return yield* conversation.reply;
 });

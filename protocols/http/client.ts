@@ -164,7 +164,13 @@ function timedOut(result: Response | Failure, timeout: Seconds): Response | Fail
 }
 
 function cancelled({ method, url }: Request, cause: unknown): RequestCancelled {
-  return new RequestCancelled({ method, url: url.href, phase: 'preparing', cause });
+  return new RequestCancelled({
+    method,
+    url: url.href,
+    phase: 'preparing',
+    cause,
+    code: 'ABORT_ERR',
+  });
 }
 
 /** Sends the request, and those that the redirects in answer to it ask for. */
