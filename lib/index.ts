@@ -33,6 +33,9 @@
  *
  * Test doubles are in `plait/testing`, protocols in `plait/protocols/*`.
  */
+
+/// <reference types="node" preserve="true" />
+
 export {
   type Address,
   type AddressType,
@@ -153,6 +156,7 @@ export {
   UNIXServerEndpoint,
   type UNIXServerOptions,
 } from './endpoints.ts';
+export { keepErrorNames } from './error-names.ts';
 export * from './errors.ts';
 export {
   AsyncResult,

@@ -26,6 +26,7 @@ export const FLOORS: readonly (readonly string[])[] = [
     'arguments',
     'awaited',
     'bytes',
+    'error-names',
     'errors',
     'failure',
     'fifo',
@@ -174,6 +175,8 @@ export function check(root: string): string[] {
 
 // ── Doors ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
+const WORKER = './lib/threads/worker.ts';
+
 interface PackageJson {
   name?: string;
   exports?: Record<string, string | Record<string, string>>;
@@ -200,17 +203,22 @@ export function readDoors(root: string): Doors {
         'plait-source': source,
         types: built.replace(/\.ts$/, '.d.ts'),
         // What lib/ holds is bundled: a process that loads a hundred small files is slow to start.
-        default: source.startsWith('./lib/')
-          ? source.replace(
-              /^\.\/lib\/(?:([^/]+)\/)?index\.ts$/,
-              (_, name = 'index') => `./dist/bundle/${name}.js`,
-            )
-          : built.replace(/\.ts$/, '.js'),
+        default:
+          source === WORKER
+            ? './dist/bundle/worker.js'
+            : source.startsWith('./lib/')
+              ? source.replace(
+                  /^\.\/lib\/(?:([^/]+)\/)?index\.ts$/,
+                  (_, name = 'index') => `./dist/bundle/${name}.js`,
+                )
+              : built.replace(/\.ts$/, '.js'),
       };
       if (JSON.stringify(target) !== JSON.stringify(wanted)) {
         fault(`should be ${JSON.stringify(wanted)}`);
       }
-      sources.set(name.replace(/^\./, manifest.name ?? ''), source.replace(/^\.\//, ''));
+      // What threads run is a file to point at, and no door.
+      if (source !== WORKER)
+        sources.set(name.replace(/^\./, manifest.name ?? ''), source.replace(/^\.\//, ''));
     }
   }
   return { sources, dependencies: Object.keys(manifest.dependencies ?? {}), faults };

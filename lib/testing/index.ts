@@ -12,6 +12,9 @@
  * - bytes cut anywhere: `eachChunking`, `checkFraming`
  * - what has come of it: `successResultOf`, `flushLoggedErrors`, `checkClean`
  */
+
+/// <reference types="node" preserve="true" />
+
 export { AccumulatingProtocol, waitUntilAllDisconnected } from './accumulating-protocol.ts';
 export { chunkings, type ChunkingOptions, eachChunking } from './chunkings.ts';
 export { checkClean, DirtyReactorAggregateError, leftovers } from './clean-reactor.ts';

@@ -75,7 +75,7 @@ export class MemoryListener implements WireListener {
 }
 
 /** A process that was asked for. Twisted has no such double. */
-export class MemoryProcess implements SpawnedProcess {
+export class MemoryProcess {
   readonly pid: number;
   /** @internal the parent's ends of its pipes */
   readonly wires: ReadonlyMap<number, Wire>;

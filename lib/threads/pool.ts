@@ -21,7 +21,7 @@ import {
   optional,
 } from '../arguments.ts';
 import { Deferred, type Settled } from '../defer.ts';
-import { CancelledError, ThreadDied, ThreadPoolStopped } from '../errors.ts';
+import { CancelledError, NotSupportedError, ThreadDied, ThreadPoolStopped } from '../errors.ts';
 import { Failure } from '../failure.ts';
 import type { IReactorFromThreads, Seconds } from '../interfaces.ts';
 import { loggedBy, watchHook } from '../hooks.ts';
@@ -30,6 +30,7 @@ import { maybeDeferred } from '../maybe.ts';
 import { fireEach } from '../waiters.ts';
 import { notCloneable, pack, packThrown, snapshot, unpack, unpackThrown } from './crossing.ts';
 import type { AnyFunction } from './calls.ts';
+import { checkWorker, makePiscina } from './loading.ts';
 import {
   type CallMain,
   type Done,
@@ -40,7 +41,6 @@ import {
   readMessage,
   type ReplyTo,
 } from './messages.ts';
-import { loadPiscina } from './load.ts';
 import { nameOf, type Step, type ThreadWork, toStep } from './task.ts';
 import { count, INSPECT, inspected, type Inspecting, told } from '../one-line.ts';
 
@@ -61,6 +61,8 @@ export interface ThreadPoolOptions {
   readonly resourceLimits?: ResourceLimits;
   /** Flags of Node for each thread. Default: those of the process. */
   readonly execArgv?: readonly string[];
+  /** The file that its threads run, as the property `worker` of the pool. */
+  readonly worker?: string | URL;
 }
 
 /** Work that was asked of a pool. */
@@ -94,6 +96,7 @@ const IDLE: Seconds = 60;
 export class ThreadPool {
   readonly name: string;
   #max: number;
+  #worker: string | undefined;
   readonly #options: ThreadPoolOptions;
   #started = true;
   /** Those that wait for a thread, by their orders. */
@@ -125,6 +128,7 @@ export class ThreadPool {
       checkMethods(reactor, 'ThreadPool: reactor', 'a reactor', ['callFromThread']);
     optional(options.resourceLimits, checkOptions, 'ThreadPool: resourceLimits');
     optional(options.execArgv, checkArray, 'ThreadPool: execArgv');
+    this.worker = options.worker;
     this.#options = options;
   }
 
@@ -158,6 +162,29 @@ export class ThreadPool {
   /** The names of what was asked for and is not done. */
   get unfinished(): readonly string[] {
     return [...this.#given.values(), ...this.#waiting.values()].map(({ name }) => name);
+  }
+
+  /**
+   * The URL of the file that the threads run: that of the package's `plait/worker`. Undefined, as by default: that which
+   * belongs to this plait. In a bundle that is not known, and a program that wants threads says it; before it does, work
+   * fails with NotSupportedError. `piscina` is to be installed where that file finds it. An absolute path will do.
+   *
+   * ```ts
+   * reactor.getThreadPool().worker = import.meta.resolve('plait/worker');
+   * ```
+   *
+   * @throws TypeError if it is neither a `file:` URL nor an absolute path
+   */
+  get worker(): string | undefined {
+    return this.#worker;
+  }
+
+  set worker(file: string | URL | undefined) {
+    const worker = file === undefined ? undefined : checkWorker(file);
+    if (worker === this.#worker) return;
+    this.#worker = worker;
+    this.#dismiss();
+    this.#goOn();
   }
 
   // ── Work ─────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -249,7 +276,7 @@ export class ThreadPool {
     this.#given.set(work.order.id, work);
     this.#performing.add(work);
     this.#working++;
-    const crew = (this.#crew ??= new Crew(this.#options, this.#max, (message) =>
+    const crew = (this.#crew ??= new Crew(this.#options, this.#max, this.#worker, (message) =>
       this.#heard(message),
     ));
     void crew.perform(work).then((error) => {
@@ -470,12 +497,6 @@ function answer({ port, flag }: ReplyTo, name: string, outcome: unknown): void {
 
 // ── Threads ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-/** Beside this file, and of the same kind: a source if this is one. */
-const WORKER = new URL(
-  import.meta.url.endsWith('.ts') ? './worker.ts' : './worker.js',
-  import.meta.url,
-).href;
-
 /** The threads of a pool, until its size is changed or it stops. */
 class Crew {
   readonly #piscina: Promise<Piscina>;
@@ -487,21 +508,14 @@ class Crew {
   readonly #alive = new Set<Worker>();
   #ended: Deferred<void> | undefined;
 
-  constructor(options: ThreadPoolOptions, max: number, heard: (message: unknown) => void) {
-    this.#piscina = loadPiscina().then((Piscina) => {
-      const piscina = new Piscina({
-        filename: WORKER,
-        name: 'work',
-        minThreads: 0,
-        maxThreads: max,
-        idleTimeout: (options.idle ?? IDLE) * 1000,
-        // A thread without work is to do what it left to be done later, not to stand still.
-        atomics: 'disabled',
-        recordTiming: false,
-        stricterFIFO: true,
-        ...(options.resourceLimits === undefined ? {} : { resourceLimits: options.resourceLimits }),
-        ...(options.execArgv === undefined ? {} : { execArgv: [...options.execArgv] }),
-      });
+  constructor(
+    options: ThreadPoolOptions,
+    max: number,
+    worker: string | undefined,
+    heard: (message: unknown) => void,
+  ) {
+    this.#piscina = new Promise((resolve) => {
+      const piscina = makePiscina(options, options.idle ?? IDLE, max, worker);
       piscina.on('message', heard);
       piscina.on('error', (error) => {
         this.#why = error;
@@ -511,7 +525,7 @@ class Crew {
         this.#noteLater();
       });
       this.#loaded = piscina;
-      return piscina;
+      resolve(piscina);
     });
   }
 
@@ -537,6 +551,7 @@ class Crew {
       return undefined;
     } catch (error) {
       if (work.onResult === undefined) return undefined;
+      if (this.failed && error instanceof NotSupportedError) return error;
       const cause = work.abort.signal.aborted ? this.#why : error;
       const why = cause instanceof Error ? cause.message : inspect(cause);
       return new ThreadDied(`the thread that did ${work.name} died: ${why}`, { cause });

@@ -41,7 +41,7 @@ import {
 } from '../protocol.ts';
 import type { ITLSContextFactory } from '../tls-settings.ts';
 import { checkSwitch, takeOver } from '../wrapping.ts';
-import { type Fed, Feed } from './feed.ts';
+import { Feed } from './feed.ts';
 import type { Closable, Home } from './home.ts';
 import { whyLost } from './reasons.ts';
 import { secure, type Securing } from './tls.ts';
@@ -52,7 +52,7 @@ const log = new Logger('plait.transport');
 const NOTHING = Buffer.alloc(0);
 
 /** One end of a connection. */
-export class Stream implements ITLSTransport, WireEvents, Closable, Fed, HookOwner {
+export class Stream implements ITLSTransport, WireEvents, Closable, HookOwner {
   readonly #home: Home;
   readonly #side: 'client' | 'server';
   /** What is written to: the wire that the connection was made with, or the TLS over it. */

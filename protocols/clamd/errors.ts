@@ -21,11 +21,12 @@
 import {
   CancelledError,
   ConnectionDone,
-  explain,
-  PlaitError,
-  TimeoutError,
   type ErrorDetails,
+  explain,
+  keepErrorNames,
+  PlaitError,
   type Seconds,
+  TimeoutError,
 } from 'plait';
 import type { CommandName, ReplyErrorKind } from './grammar.ts';
 
@@ -212,3 +213,13 @@ export function quoted(text: string, most = 100): string {
     (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`,
   );
 }
+
+keepErrorNames({
+  BadReply,
+  ClamdCancelled,
+  ClamdError,
+  ClamdTimedOut,
+  NoReply,
+  UnreadableFile,
+  UnusableSource,
+});

@@ -29,11 +29,12 @@ import {
   CancelledError,
   CertificateError,
   ConnectError,
+  type ErrorDetails,
+  keepErrorNames,
   PlaitError,
+  type Seconds,
   TimeoutError,
   VerificationError,
-  type ErrorDetails,
-  type Seconds,
 } from 'plait';
 import type { Headers } from './headers.ts';
 import type { Response } from './message.ts';
@@ -273,3 +274,23 @@ export function printable(text: string, most = 100): string {
 export function quoted(text: string, most = 60): string {
   return `"${printable(text, most)}"`;
 }
+
+keepErrorNames({
+  DataLoss,
+  HTTPError,
+  InfiniteRedirection,
+  PageRedirect,
+  ParseError,
+  PartialDownloadError,
+  RedirectRefused,
+  RedirectWithNoLocation,
+  RequestCancelled,
+  RequestError,
+  RequestGenerationFailed,
+  RequestNotSent,
+  RequestTimedOut,
+  RequestTransmissionFailed,
+  ResponseFailed,
+  ResponseNeverReceived,
+  SchemeNotSupported,
+});
