@@ -15,7 +15,8 @@ import type { ThreadPoolOptions } from './pool.ts';
 /** Where this file is, by what made it: undefined in a bundle of CommonJS, and in any other the place of that. */
 const HERE: unknown = import.meta.url;
 
-const HOW = `a program that bundles plait says where the file is: pool.worker = import.meta.resolve('plait/worker')`;
+const HOW =
+  'a program that is a bundle sets pool.worker to the path or URL of what plait/worker is, as in reactor.getThreadPool().worker';
 
 /**
  * The URL of a file for threads to run.
@@ -61,6 +62,17 @@ function isOwn(place: string): boolean {
 }
 
 /**
+ * The file that threads run: `given`, or plait's own.
+ *
+ * @throws NotSupportedError if it is not there
+ */
+export function workerFile(given: string | undefined): string {
+  if (given === undefined) return ownWorker();
+  if (existsSync(new URL(given))) return given;
+  throw new NotSupportedError(`cannot start a thread: there is no file ${given}; ${HOW}`);
+}
+
+/**
  * The library that starts threads. It is loaded by `require`, since a failed `import` is remembered: where there were no
  * descriptors for a moment, there would be no threads for ever. That its package could not be read is remembered by
  * `require` as well, so it is then looked for by its files.
@@ -102,7 +114,7 @@ export function makePiscina(
   max: number,
   worker: string | undefined,
 ): Piscina {
-  const filename = worker ?? ownWorker();
+  const filename = workerFile(worker);
   const Piscina = loadPiscina(filename);
   return new Piscina({
     filename,
