@@ -101,7 +101,7 @@ export class Port implements IListeningPort, Closable, AsyncDisposable {
 
   /** @internal One look less: see `unlook` of bind-failure. */
   unlook(): void {
-    this.#watched.looks--;
+    if (!(this.#outcome instanceof Failure)) this.#watched.looks--;
   }
 
   /** Each look gives a Deferred of its own, so that several may wait. */
