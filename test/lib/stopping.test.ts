@@ -764,7 +764,9 @@ t.test('what a part fails with once the time of its set is over is logged', (t) 
   clock.advance(1);
   successResultOf(stopped);
   slow.errback(new RangeError('at last'));
-  t.match(flushLoggedErrors(RangeError), [{ format: '{service} could not be stopped', service: 'Slow' }]);
+  t.match(flushLoggedErrors(RangeError), [
+    { format: '{service} could not be stopped', service: 'Slow' },
+  ]);
   t.end();
 });
 
