@@ -137,6 +137,38 @@ rules.state(
 );
 
 rules.state(
+  'FND-72: the producer after one that has gone while it was paused is paused and resumed',
+  async (stage) => {
+    const { t, world } = stage;
+    const protocol = new Recorder();
+    const peer = await stage.join(protocol);
+    const { transport } = protocol;
+    for (let round = 0; round < 3; round++) {
+      const gone = new Producer();
+      transport.registerProducer(gone, true);
+      transport.write(Buffer.alloc(MIB));
+      t.same(gone.events, ['pause']);
+      transport.unregisterProducer();
+      await world.until(
+        () => peer.count === (2 * round + 1) * MIB && transport.bufferedBytes === 0,
+      );
+      t.same(gone.events, ['pause'], 'one that has gone is left alone');
+      const producer = new Producer();
+      transport.registerProducer(producer, true);
+      t.same(producer.events, [], 'nothing waits');
+      transport.write(Buffer.alloc(MIB));
+      t.same(producer.events, ['pause']);
+      await world.until(() => producer.events.length > 1);
+      t.same(producer.events, ['pause', 'resume']);
+      await world.until(
+        () => peer.count === (2 * round + 2) * MIB && transport.bufferedBytes === 0,
+      );
+      transport.unregisterProducer();
+    }
+  },
+);
+
+rules.state(
   'a pull producer is asked when it is registered, and whenever all is sent',
   async (stage) => {
     const { t, world } = stage;

@@ -137,6 +137,28 @@ for (const [name, make] of Object.entries(QUEUES)) {
   });
 }
 
+t.test('FND-74: what is put while others are let in is counted once', (t) => {
+  const queue = new DeferredQueue<number>({ size: 1 });
+  queue.put(1);
+  const counts: number[] = [];
+  void queue.putWait(2).addCallback(() => {
+    queue.put(4); // there is room for 3, who has not been told, and for this
+    counts.push(queue.unfinished);
+  });
+  void queue.putWait(3);
+  queue.size = 4;
+  t.same([queue.pending, queue.unfinished], [4, 4]);
+  t.equal(counts[0], 3, 'those that have been put, also if not all have been told');
+  t.same([queue.get(), queue.get(), queue.get(), queue.get()].map(successResultOf), [1, 2, 3, 4]);
+  const joined = queue.join();
+  for (let n = 0; n < 4; n++) {
+    assertNoResult(joined);
+    queue.taskDone();
+  }
+  successResultOf(joined);
+  t.end();
+});
+
 t.test('FND-74: a queue with a backlog of 0, and of 1', (t) => {
   const none = new DeferredQueue<number>({ backlog: 0 });
   t.throws(() => none.get(), QueueUnderflow);
