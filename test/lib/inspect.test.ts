@@ -19,7 +19,19 @@ import t from '../fixture.ts';
 
 t.test('a reactor that has nothing to do says so', async (t) => {
   const inspection = new Reactor().inspect();
-  t.same({ ...inspection }, { ...inspection, running: false, delayedCalls: [], ports: [] });
+  t.same(
+    { ...inspection, toString: undefined },
+    {
+      toString: undefined,
+      running: false,
+      delayedCalls: [],
+      connections: [],
+      ports: [],
+      attempts: [],
+      processes: [],
+      deferreds: [],
+    },
+  );
   t.equal(String(inspection), 'the reactor is not running\nnothing is pending');
 });
 

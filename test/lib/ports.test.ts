@@ -520,6 +520,9 @@ t.test(
       attempt(factory);
       await until(() => factory.events.includes('stop'));
       for (let i = 0; i < 5; i++) await turn();
+      // An attempt without time may be made all the same; no other may.
+      if (name !== 'at once') t.equal(factory.built.length, 0, name);
+      t.equal(factory.reason !== undefined, true, `${name}: it is told how it ended`);
       if (factory.built.length === 0) {
         t.match(factory.reason!.value.name, new RegExp(`^(${expected})$`), name);
         t.equal(

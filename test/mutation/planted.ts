@@ -127,7 +127,7 @@ export const FAULTS: readonly Fault[] = [
     file: 'lib/queues.ts',
     change: ['      this.#accepted--;\n      this.#unfinished--;', '      this.#accepted--;'],
     test: 'test/lib/edges.test.ts',
-    only: '/FND-74: a small/',
+    only: '/FND-74: what is put while/',
   },
   {
     name: 'FND-74: shutting down forgets what was taken and is not done',
