@@ -5,6 +5,7 @@
 import { inspect } from 'node:util';
 import {
   CancelledError,
+  checkSeconds,
   clientFromString,
   connectProtocol,
   ConnectingCancelledError,
@@ -193,10 +194,7 @@ function checkedSeconds(
   usual: Seconds,
 ): Seconds | null {
   if (given === undefined || given === null) return given === null ? null : usual;
-  if (typeof given === 'number' && given >= 0 && given < Infinity) return given;
-  throw new RangeError(
-    `${name} must be a finite number of seconds from 0 upwards, not ${String(given)}`,
-  );
+  return checkSeconds(given, name);
 }
 
 /** Cancels what makes no progress. */

@@ -7,6 +7,8 @@ import {
   ConnectingCancelledError,
   Failure,
   HostnameEndpoint,
+  checkSeconds,
+  checkSignal,
   connectProtocol,
   inlineCallbacks,
   maybeDeferred,
@@ -115,11 +117,12 @@ export function request(url: string | URL, options: RequestOptions = {}): Deferr
 
 function begin(url: string | URL, options: RequestOptions): Deferred<Response> {
   const { reactor = processReactor, signal } = options;
-  const timeout = options.timeout === null ? null : seconds('timeout', options.timeout ?? TIMEOUT);
+  const timeout =
+    options.timeout === null ? null : checkSeconds(options.timeout ?? TIMEOUT, 'timeout');
   const settings: Settings = {
     reactor,
     connection: {
-      timeout: seconds('connectTimeout', options.connectTimeout ?? CONNECT_TIMEOUT),
+      timeout: checkSeconds(options.connectTimeout ?? CONNECT_TIMEOUT, 'connectTimeout'),
       ...(options.bindAddress && { bindAddress: options.bindAddress }),
     },
     contextFactory: contextFactoryOf(options),
@@ -127,9 +130,7 @@ function begin(url: string | URL, options: RequestOptions): Deferred<Response> {
     resendBody: options.resendBody === true,
     redirectLimit: checkedLimit('redirectLimit', options.redirectLimit, REDIRECT_LIMIT),
   };
-  if (signal !== undefined && !((signal as unknown) instanceof AbortSignal)) {
-    throw new TypeError(`signal must be an AbortSignal, not ${typeof signal}`);
-  }
+  if (signal !== undefined) checkSignal(signal, 'signal');
   const first = makeRequest(url, options);
   if (signal?.aborted === true) throw cancelled(first, signal.reason);
   const response =
@@ -146,13 +147,6 @@ interface Settings {
   readonly limits: ExchangeLimits;
   readonly resendBody: boolean;
   readonly redirectLimit: number;
-}
-
-function seconds(name: string, value: Seconds): Seconds {
-  if (typeof value === 'number' && value >= 0 && value < Infinity) return value;
-  throw new RangeError(
-    `${name} must be a finite number of seconds from 0 upwards, not ${String(value)}`,
-  );
 }
 
 /** After the time has passed the request was cancelled; the failure that came of it says how far it had come. */

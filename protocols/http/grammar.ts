@@ -18,7 +18,14 @@
  * show bytes that a shorter input would have shown as well; every wait has a limit, and ends with the first wrong byte;
  * and numbers are read by `DECIMAL` and `CHUNK_SIZE` alone.
  */
-import { asciiLowerCase, LimitExceeded, ReceiveBuffer, exactly, type Parse } from 'plait';
+import {
+  asciiLowerCase,
+  checkLimit,
+  LimitExceeded,
+  ReceiveBuffer,
+  exactly,
+  type Parse,
+} from 'plait';
 import { DataLoss, ParseError, quoted } from './errors.ts';
 import { Headers, isFieldValue, isToken, shownName } from './headers.ts';
 import { chunkLine, fieldLine, hexDigit, isBlank, ownText, statusLine, trimmed } from './lines.ts';
@@ -72,12 +79,10 @@ export function responseLimits(given: ResponseLimits): Required<ResponseLimits> 
 /**
  * `value`, or `standard` where it is undefined.
  *
- * @throws RangeError if it is no whole number from 0 upwards, nor Infinity
+ * @throws TypeError if it is no number, RangeError if it is no whole number from 0, nor Infinity
  */
 export function checkedLimit(name: string, value: number | undefined, standard: number): number {
-  if (value === undefined) return standard;
-  if ((Number.isSafeInteger(value) && value >= 0) || value === Infinity) return value;
-  throw new RangeError(`${name} must be a whole number from 0 upwards, not ${String(value)}`);
+  return value === undefined ? standard : checkLimit(value, name);
 }
 
 /** How the end of a body is found (RFC 9112 section 6.3). */

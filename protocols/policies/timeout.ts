@@ -4,6 +4,7 @@
  * `TimeoutFactory` of `twisted.protocols.policies`.
  */
 import {
+  checkSeconds,
   type Failure,
   type IDelayedCall,
   type IProtocol,
@@ -252,13 +253,11 @@ export class TimeoutFactory extends WrappingFactory {
   readonly #timeout: Seconds;
   readonly #clock: IReactorTime;
 
-  /** @throws RangeError for a timeout that is negative or not finite */
+  /** @throws TypeError for a timeout that is no number; RangeError for one that is negative or not finite */
   constructor(wrappedFactory: IProtocolFactory, options: TimeoutFactoryOptions = {}) {
     super(wrappedFactory);
     const { timeout = 1800, clock = reactor } = options;
-    if (!(timeout >= 0 && timeout < Infinity))
-      throw new RangeError(`timeout must be 0 seconds or more and finite, not ${timeout}`);
-    this.#timeout = timeout;
+    this.#timeout = checkSeconds(timeout, 'TimeoutFactory: timeout');
     this.#clock = clock;
   }
 

@@ -702,7 +702,7 @@ t.test('from https to http and back, credentials stay with their origin', async 
   }
 });
 
-t.test('numbers that are no limits, and signals that are none, are refused', async (t) => {
+t.test('FND-37: numbers that are no limits, and signals that are none, are refused', async (t) => {
   const reactor = new FakeReactor();
   const signal = {} as AbortSignal;
   failureResultOf(getPage('http://a/', { reactor, signal }), TypeError);
@@ -720,11 +720,16 @@ t.test('numbers that are no limits, and signals that are none, are refused', asy
     { redirectLimit: -1 },
   ] as RequestOptions[]) {
     const reactor = new FakeReactor();
-    const [name] = Object.keys(options);
-    t.match(
-      failureResultOf(getPage('http://a/', { reactor, ...options }), RangeError).value.message,
-      name!,
+    const [[name, value] = []] = Object.entries(options);
+    const [error, code] =
+      typeof value === 'number'
+        ? [RangeError, 'ERR_OUT_OF_RANGE']
+        : [TypeError, 'ERR_INVALID_ARG_TYPE'];
+    const { value: refused } = failureResultOf(
+      getPage('http://a/', { reactor, ...options }),
+      error,
     );
+    t.match(refused, { message: new RegExp(`^${name} must be .*, not `), code });
     t.equal(reactor.attempts.length, 0);
     allClosed(t, reactor);
   }
