@@ -42,7 +42,12 @@ export function inspected(it: object, depth: number, options: InspectOptionsStyl
   return options.stylize(depth < 0 ? `[${onOneLine(name)}]` : lineOf(it, name), 'special');
 }
 
-function lineOf(it: object, name: string): string {
+/** As every object, though not every one says something of its own. */
+interface Saying {
+  toString(): string;
+}
+
+function lineOf(it: object & Saying, name: string): string {
   let line: string;
   try {
     // A DelayedCall that is debugged goes on with a stack.

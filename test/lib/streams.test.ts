@@ -254,7 +254,7 @@ t.test('what was sent just before the end is read, however slowly', async (t) =>
   await settle();
   const hash = createHash('sha256');
   for await (const piece of duplex) {
-    hash.update(piece as Buffer);
+    hash.update(piece);
     await turn();
   }
   t.equal(hash.digest('hex'), sent.digest());
