@@ -220,7 +220,7 @@ t.test('FND-33: each class prints one line that tells which one it is', (t) => {
     t.notMatch(line, /^\S+( \[\w+\])? \{\}$/, text);
     t.notMatch(line, /\n/, text);
     t.ok(line.length <= 220, `${text}: ${line.length} characters`);
-    const saying: { toString(): string } = thing as object;
+    const saying: { toString(): string } = thing;
     const string = String(saying);
     t.notMatch(string, /\[object |\n/, text);
     t.ok(string.length <= 220, text);
