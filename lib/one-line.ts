@@ -1,12 +1,17 @@
 /** The line that an object with private state prints: by `String`, and by `console.log` and whatever else inspects it. */
-import { inspect, type InspectOptionsStylized } from 'node:util';
+import { inspect } from 'node:util';
 import { cut, onOneLine } from './printable.ts';
 
 /** The key of the method that `inspect` calls. */
 export const INSPECT: typeof inspect.custom = inspect.custom;
 
+/** What is used of the options that `inspect` hands on. Node's own type has another name from version to version. */
+export interface Styling {
+  stylize(text: string, style: 'special'): string;
+}
+
 /** What `inspect` hands to the method of that key. */
-export type Inspecting = readonly [depth: number, options: InspectOptionsStylized];
+export type Inspecting = readonly [depth: number, options: Styling];
 
 /** How many characters a line has at most, but for its brackets. */
 const LONGEST_LINE = 180;
@@ -37,7 +42,7 @@ export function count(number: number, what: string, several = `${what}s`): strin
  * What `inspect` prints: the object's `toString`, with its class before it where that does not stand in it. Never
  * throws, not for a prototype either. Like other objects, one that lies too deep shows its class alone.
  */
-export function inspected(it: object, depth: number, options: InspectOptionsStylized): string {
+export function inspected(it: object, depth: number, options: Styling): string {
   const name = nameOf(it);
   return options.stylize(depth < 0 ? `[${onOneLine(name)}]` : lineOf(it, name), 'special');
 }
