@@ -39,6 +39,7 @@
  */
 
 import type { Deferred } from './defer.ts';
+import { keepErrorNames } from './error-names.ts';
 import type { Failure } from './failure.ts';
 import { cut, hideSecrets, onOneLine, show } from './printable.ts';
 
@@ -573,7 +574,7 @@ export function getConnectError(cause: Error, destination: string): Error {
 
 /** The names that errors have, whatever a minifier calls their classes. */
 // prettier-ignore
-const NAMED = {
+keepErrorNames({
   PlaitError, BindError, CannotListenError, AlreadyListened, NotListeningError, EndpointSyntaxError,
   EndpointPrefixTaken, InvalidAddressError, MessageLengthError, MulticastJoinError, ConnectError, ConnectBindError,
   UnknownHostError, NoRouteError, ConnectionRefusedError, TCPTimedOutError, BadFileError, ServiceNameUnknownError,
@@ -588,5 +589,4 @@ const NAMED = {
   FirstError, FailureGroup, NotACoroutineError, QueueOverflow, QueueUnderflow, AlreadyTryingToLockError,
   QueueShutDown, BrokenBarrierError, SchedulerError, SchedulerStopped, TaskFinished, TaskDone, TaskStopped,
   TaskFailed, NotPaused,
-};
-for (const [value, named] of Object.entries(NAMED)) Object.defineProperty(named, 'name', { value });
+});

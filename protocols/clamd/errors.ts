@@ -49,7 +49,6 @@ export interface ClamdErrorDetails extends ErrorDetails {
 
 /** clamd gave no answer. */
 export class ClamdError extends PlaitError {
-  static override readonly name: string = 'ClamdError';
   readonly command: CommandName;
   /** How many bytes of the stream had been sent; 0 for a command that has none. */
   readonly bytesSent: number;
@@ -65,7 +64,6 @@ export class ClamdError extends PlaitError {
 
 /** The connection was lost before the reply was complete. */
 export class NoReply extends ClamdError {
-  static override readonly name: string = 'NoReply';
   /** What had arrived of the reply. */
   readonly received: string;
 
@@ -83,7 +81,6 @@ export class NoReply extends ClamdError {
 
 /** What clamd has sent is no answer to the command, or tells of an error. */
 export class BadReply extends ClamdError {
-  static override readonly name: string = 'BadReply';
   readonly kind: ReplyErrorKind;
   /** As it arrived, as far as it was read. */
   readonly reply: string;
@@ -108,7 +105,6 @@ const PROBLEMS: Readonly<Record<ReplyErrorKind, string>> = {
 
 /** The file to be scanned cannot be opened, or not be read to its end. */
 export class UnreadableFile extends PlaitError {
-  static override readonly name: string = 'UnreadableFile';
   readonly path: string;
 
   constructor(path: string, cause: Error) {
@@ -140,7 +136,6 @@ const UNUSABLE: Readonly<Record<UnusableReason, string>> = {
 
 /** The source would not give all the bytes that it held, so the rest of them would be taken for clean. */
 export class UnusableSource extends PlaitError {
-  static override readonly name: string = 'UnusableSource';
   readonly reason: UnusableReason;
 
   constructor(reason: UnusableReason, details: ErrorDetails = {}) {
@@ -151,7 +146,6 @@ export class UnusableSource extends PlaitError {
 
 /** The program has cancelled the command. */
 export class ClamdCancelled extends CancelledError {
-  static override readonly name: string = 'ClamdCancelled';
   readonly command: CommandName;
   readonly phase: Phase;
   readonly bytesSent: number;
@@ -170,7 +164,6 @@ export class ClamdCancelled extends CancelledError {
 
 /** The time for the command has passed, or nothing has happened for too long. */
 export class ClamdTimedOut extends TimeoutError {
-  static override readonly name: string = 'ClamdTimedOut';
   readonly command: CommandName;
   readonly phase: Phase;
   readonly bytesSent: number;

@@ -53,7 +53,6 @@ export interface RequestErrorDetails extends ErrorDetails {
 
 /** A request that got no response. */
 export class RequestError extends PlaitError {
-  static override readonly name: string = 'RequestError';
   readonly method: string;
   /** The URL asked for, without credentials; after a redirect, the one it led to. */
   readonly url: string;
@@ -70,38 +69,25 @@ export class RequestError extends PlaitError {
 }
 
 /** Nothing was sent, so that it is safe to try again. Twisted: `RequestNotSent`. */
-export class RequestNotSent extends RequestError {
-  static override readonly name: string = 'RequestNotSent';
-}
+export class RequestNotSent extends RequestError {}
 
 /** The method, the URL, the headers or the body are not such that a request can be made of them. */
-export class RequestGenerationFailed extends RequestNotSent {
-  static override readonly name: string = 'RequestGenerationFailed';
-}
+export class RequestGenerationFailed extends RequestNotSent {}
 
 /** The URL's scheme is neither http nor https. */
-export class SchemeNotSupported extends RequestGenerationFailed {
-  static override readonly name: string = 'SchemeNotSupported';
-}
+export class SchemeNotSupported extends RequestGenerationFailed {}
 
 /** The connection was lost while the request was being sent. The server may have seen all of it. */
-export class RequestTransmissionFailed extends RequestError {
-  static override readonly name: string = 'RequestTransmissionFailed';
-}
+export class RequestTransmissionFailed extends RequestError {}
 
 /** The response is broken, too large, or was cut off. */
-export class ResponseFailed extends RequestError {
-  static override readonly name: string = 'ResponseFailed';
-}
+export class ResponseFailed extends RequestError {}
 
 /** The connection was lost before the first byte of a response. */
-export class ResponseNeverReceived extends ResponseFailed {
-  static override readonly name: string = 'ResponseNeverReceived';
-}
+export class ResponseNeverReceived extends ResponseFailed {}
 
 /** The connection was lost within the body. */
 export class PartialDownloadError extends ResponseFailed {
-  static override readonly name: string = 'PartialDownloadError';
   /** The response, with as much of the body as has arrived. */
   readonly response: Response;
 
@@ -122,7 +108,6 @@ export class PartialDownloadError extends ResponseFailed {
 
 /** The time for a request, with all its redirects, has passed. */
 export class RequestTimedOut extends TimeoutError {
-  static override readonly name: string = 'RequestTimedOut';
   readonly method: string;
   readonly url: string;
   /** How far it had come. */
@@ -143,7 +128,6 @@ export class RequestTimedOut extends TimeoutError {
 
 /** A request that was cancelled. */
 export class RequestCancelled extends CancelledError {
-  static override readonly name: string = 'RequestCancelled';
   readonly method: string;
   readonly url: string;
   /** How far it had come. */
@@ -171,7 +155,6 @@ export const DOING: Readonly<Record<Phase, string>> = {
 
 /** A response that is not the page: its status is none of 200 to 299. Twisted: `twisted.web.error.Error`. */
 export class HTTPError extends PlaitError {
-  static override readonly name: string = 'HTTPError';
   /** 404, say. */
   readonly status: number;
   /** The server's words for it; may be empty. */
@@ -207,7 +190,6 @@ export class HTTPError extends PlaitError {
 
 /** A redirect that was not followed, since that was not wanted. Twisted: `PageRedirect`. */
 export class PageRedirect extends HTTPError {
-  static override readonly name: string = 'PageRedirect';
   /** Where to, as the server wrote it; undefined if it did not say. */
   readonly location: string | undefined;
 
@@ -218,29 +200,19 @@ export class PageRedirect extends HTTPError {
 }
 
 /** More redirects than the limit allows. Twisted: `InfiniteRedirection`. */
-export class InfiniteRedirection extends PageRedirect {
-  static override readonly name: string = 'InfiniteRedirection';
-}
+export class InfiniteRedirection extends PageRedirect {}
 
 /** A redirect that does not say where to. Twisted: `RedirectWithNoLocation`. */
-export class RedirectWithNoLocation extends PageRedirect {
-  static override readonly name: string = 'RedirectWithNoLocation';
-}
+export class RedirectWithNoLocation extends PageRedirect {}
 
 /** A redirect to where a request must not or cannot go; for some the `cause` says more. */
-export class RedirectRefused extends PageRedirect {
-  static override readonly name: string = 'RedirectRefused';
-}
+export class RedirectRefused extends PageRedirect {}
 
 /** Bytes that break the grammar of HTTP/1.1. Twisted: `ParseError`, `BadHeaders`, `BadResponseVersion`. */
-export class ParseError extends PlaitError {
-  static override readonly name: string = 'ParseError';
-}
+export class ParseError extends PlaitError {}
 
 /** The connection was closed before the response was complete. */
-export class DataLoss extends PlaitError {
-  static override readonly name: string = 'DataLoss';
-}
+export class DataLoss extends PlaitError {}
 
 /**
  * The error for a request that had no connection, or none that was secure, so that nothing was sent: of the same class
